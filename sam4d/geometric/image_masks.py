@@ -1,0 +1,417 @@
+"""The mask of one object in one camera: its points say where, the image says up to which edge.
+
+The object's visible points span a support; around its border lies a band in which the points cannot tell. There, colours and edges of the
+image decide (GrabCut on a crop scaled to a workable size). Nearer things seen in front of the object are cut out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import Delaunay, QhullError
+
+from sam4d.geometric.scene import CameraView, FrameScene
+from sam4d.geometry import BoolArray, Float64Array
+from sam4d.structures import BoxPrompt, Camera, MaskPrompt, PointPrompt, Prompt, UInt8Array
+
+
+@dataclass(frozen=True)
+class ImageMaskSettings:
+    """Sizes in pixels of the scaled crop unless the name says otherwise."""
+
+    longest_side: int = 140
+    """The object is scaled to this length: more shows no more of its outline, but costs more."""
+    hole_m: float = 0.75
+    """Triangles between an object's points with longer sides span no surface; a car's window does."""
+    band: float = 0.7
+    """Width of the open band outside the support, in the usual distances between points; inside it is `sure` times as wide."""
+    sure: float = 0.3
+    least_band: float = 0.02
+    """At least this part of the crop, for cameras and LiDAR never agree to the pixel."""
+    overhang: float = 0.3
+    """Objects reach beyond their outermost points by about this part of the distance between points."""
+    foot_m: float = 0.15
+    sill_m: float = 0.5
+    """Points up to foot_m above the ground are of what stands on it, those up to sill_m of what hangs just above it."""
+    click_radius: int = 3
+    click_object_rad: float = 0.08
+    """Half the extent assumed of an object of which a camera click is all that is known."""
+    most_points: int = 1500
+    iterations: int = 1
+
+
+DEFAULT_IMAGE_MASK_SETTINGS = ImageMaskSettings()
+
+
+def segment_camera(
+    scene: FrameScene,
+    camera: Camera,
+    lidar_mask: BoolArray,
+    prompts: Sequence[Prompt],
+    settings: ImageMaskSettings = DEFAULT_IMAGE_MASK_SETTINGS,
+) -> BoolArray:
+    """The object's mask in one camera, bool (H, W) of the original image.
+
+    Args:
+        lidar_mask: bool (N,), the object's points.
+        prompts: the object's prompts; those of other sensors are passed over. A mask is taken as it is, and clicks correct it.
+
+    Raises:
+        InputError: the frame has no image of this camera.
+    """
+    mask = np.zeros((camera.height_px, camera.width_px), dtype=np.bool_)
+    hints = _Hints.of(camera, prompts)
+    view = scene.view(camera)
+    rows = np.flatnonzero(lidar_mask & view.visible)
+    if hints.mask is not None and not len(hints.clicks):
+        return hints.mask
+    bounds = _bounds(view.pixels[rows], hints, camera, settings)
+    if bounds is None:
+        return mask
+    crop = _Crop.around(bounds, camera, settings)
+    image = crop.cut(scene.image(camera.name))
+    trimap = _trimap(scene, camera, view, image, lidar_mask, rows, hints, crop, settings)
+    small = _cut(image, trimap, settings)
+    small = _cleaned(small, trimap, hints, crop)
+    crop.paste(small, mask)
+    return mask
+
+
+@dataclass(frozen=True, eq=False)
+class _Hints:
+    """What prompts say in this camera: clicks float64 (C, 2) with labels int64 (C,), box (4,) and mask where given."""
+
+    clicks: Float64Array
+    labels: NDArray[np.int64]
+    box: Float64Array | None
+    mask: BoolArray | None
+
+    @classmethod
+    def of(cls, camera: Camera, prompts: Sequence[Prompt]) -> _Hints:
+        clicks: list[Float64Array] = [np.zeros((0, 2))]
+        labels: list[NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
+        box: Float64Array | None = None
+        mask: BoolArray | None = None
+        for prompt in prompts:
+            if prompt.sensor != camera.name:
+                continue
+            match prompt:
+                case PointPrompt():
+                    clicks.append(np.asarray(prompt.coordinates, dtype=np.float64).reshape(-1, 2))
+                    labels.append(np.asarray(prompt.labels, dtype=np.int64))
+                case BoxPrompt():
+                    box = np.asarray(prompt.box, dtype=np.float64)
+                case MaskPrompt():
+                    mask = prompt.mask.copy() if mask is None else mask | prompt.mask
+        return cls(np.concatenate(clicks), np.concatenate(labels), box, mask)
+
+    @property
+    def positive(self) -> Float64Array:
+        return np.asarray(self.clicks[self.labels == 1])
+
+    @property
+    def negative(self) -> Float64Array:
+        return np.asarray(self.clicks[self.labels == 0])
+
+
+def _bounds(pixels: NDArray[np.float32], hints: _Hints, camera: Camera, settings: ImageMaskSettings) -> Float64Array | None:
+    """[u0, v0, u1, v1] around all that speaks for the object; None where nothing does."""
+    if hints.box is not None:
+        return hints.box
+    spoken = [pixels.astype(np.float64), hints.positive]
+    if hints.mask is not None and hints.mask.any():
+        ys, xs = np.flatnonzero(hints.mask.any(axis=1)), np.flatnonzero(hints.mask.any(axis=0))
+        spoken.append(np.array([[xs[0], ys[0]], [xs[-1] + 1, ys[-1] + 1]], dtype=np.float64))
+    places = np.concatenate(spoken)
+    if not len(places):
+        return None
+    bounds: Float64Array = np.concatenate([places.min(axis=0), places.max(axis=0)])
+    if not len(pixels) and hints.mask is None:
+        half = settings.click_object_rad * camera.fx_px
+        bounds += np.array([-half, -half, half, half])
+    return bounds
+
+
+@dataclass(frozen=True)
+class _Crop:
+    """A piece [left, right) x [top, bottom) of the image, scaled by `scale` to width x height."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    scale: float
+
+    @classmethod
+    def around(cls, bounds: Float64Array, camera: Camera, settings: ImageMaskSettings) -> _Crop:
+        side = float(max(bounds[2] - bounds[0], bounds[3] - bounds[1], 4.0))
+        # Enough surroundings to learn the background's colours from, and for the parts that no beam hit.
+        margin = 0.3 * side + 0.006 * camera.fx_px
+        left, top = (int(max(0, value - margin)) for value in bounds[:2])
+        right = int(min(camera.width_px, np.ceil(bounds[2] + margin) + 1))
+        bottom = int(min(camera.height_px, np.ceil(bounds[3] + margin) + 1))
+        return cls(left, top, right, bottom, min(2.0, settings.longest_side / side))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return max(2, round((self.bottom - self.top) * self.scale)), max(2, round((self.right - self.left) * self.scale))
+
+    def cut(self, image: UInt8Array) -> UInt8Array:
+        piece = image[self.top : self.bottom, self.left : self.right]
+        how = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(piece, self.shape[::-1], interpolation=how), dtype=np.uint8)
+
+    def cut_mask(self, mask: BoolArray) -> BoolArray:
+        piece = mask[self.top : self.bottom, self.left : self.right].astype(np.float32)
+        return np.asarray(cv2.resize(piece, self.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5)
+
+    def to_crop(self, pixels: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Pixels (..., 2) of the image -> pixels of the scaled crop, float32 (..., 2)."""
+        rows, columns = self.shape
+        scale = np.array([columns / (self.right - self.left), rows / (self.bottom - self.top)])
+        return np.asarray((pixels - np.array([self.left, self.top])) * scale, dtype=np.float32)
+
+    def paste(self, small: BoolArray, mask: BoolArray) -> None:
+        """Writes a mask of the scaled crop into one of the whole image, edges smoothed."""
+        soft = cv2.GaussianBlur(small.astype(np.float32), (0, 0), 0.7)
+        large = cv2.resize(soft, (self.right - self.left, self.bottom - self.top), interpolation=cv2.INTER_LINEAR)
+        mask[self.top : self.bottom, self.left : self.right] = large > 0.5
+
+
+def _trimap(
+    scene: FrameScene,
+    camera: Camera,
+    view: CameraView,
+    image: UInt8Array,
+    lidar_mask: BoolArray,
+    rows: NDArray[np.int64],
+    hints: _Hints,
+    crop: _Crop,
+    settings: ImageMaskSettings,
+) -> UInt8Array:
+    """What points and prompts say about each pixel of the crop, in OpenCV's GrabCut labels, uint8 (h, w)."""
+    shape = crop.shape
+    trimap = np.full(shape, cv2.GC_BGD, dtype=np.uint8)
+    places = _inside(crop.to_crop(view.pixels[rows]), shape)
+    if hints.mask is not None:
+        trimap[crop.cut_mask(hints.mask)] = cv2.GC_PR_FGD
+    elif len(places):
+        _paint_points(trimap, scene, camera, view, lidar_mask, rows, crop, settings)
+    else:
+        _paint_guess(trimap, image, hints, crop)
+    if hints.box is not None:
+        corners = np.round(crop.to_crop(hints.box.reshape(2, 2))).astype(int)
+        outside = np.ones(shape, dtype=np.bool_)
+        outside[max(0, corners[0, 1]) : corners[1, 1], max(0, corners[0, 0]) : corners[1, 0]] = False
+        if len(places):
+            # The box ends where the object ends: what the points left open inside it is for the image to say.
+            trimap[(trimap == cv2.GC_BGD) & ~outside & ~_far_from(trimap, 0.25 * min(shape))] = cv2.GC_PR_BGD
+        trimap[outside] = cv2.GC_BGD
+    _paint_clicks(trimap, hints, crop, settings)
+    return trimap
+
+
+def _far_from(trimap: UInt8Array, distance: float) -> BoolArray:
+    unknown = (trimap == cv2.GC_BGD).astype(np.uint8)
+    return np.asarray(cv2.distanceTransform(unknown, cv2.DIST_L2, 3) > distance)
+
+
+def _inside(places: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Pixel indices (x, y), int64 (K, 2), of those places that lie in the crop."""
+    index = np.floor(places).astype(np.int64)
+    kept = (index >= 0).all(axis=1) & (index[:, 0] < shape[1]) & (index[:, 1] < shape[0])
+    return np.asarray(index[kept])
+
+
+def _paint_points(
+    trimap: UInt8Array,
+    scene: FrameScene,
+    camera: Camera,
+    view: CameraView,
+    lidar_mask: BoolArray,
+    rows: NDArray[np.int64],
+    crop: _Crop,
+    settings: ImageMaskSettings,
+) -> None:
+    shape = crop.shape
+    rng = np.random.default_rng(0)
+    chosen = rows if len(rows) <= settings.most_points else rng.choice(rows, settings.most_points, replace=False)
+    support, spacing = _support(crop.to_crop(view.pixels[chosen]), scene.points_m[chosen], shape, settings)
+    depth_m = float(np.median(view.depth_m[rows]))
+    standing, feet = _feet(scene, camera, rows, crop, settings)
+    band = float(np.clip(settings.band * spacing, settings.least_band * max(shape), 0.2 * max(shape)))
+    outside = cv2.distanceTransform((~support).astype(np.uint8), cv2.DIST_L2, 5)
+    inside = cv2.distanceTransform(np.pad(support, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    trimap[outside < band] = cv2.GC_PR_BGD
+    trimap[(feet | (outside < settings.overhang * spacing)) & (trimap != cv2.GC_FGD)] = cv2.GC_PR_FGD
+    trimap[(inside > settings.sure * band) | standing] = cv2.GC_FGD
+    if len(rows) < 4:
+        # Too few to span anything: a small spot around each.
+        trimap[outside < settings.overhang * spacing + 1] = cv2.GC_FGD
+
+    own = np.zeros(shape, dtype=np.bool_)
+    own_places = _inside(crop.to_crop(view.pixels[rows]), shape)
+    own[own_places[:, 1], own_places[:, 0]] = True
+    to_own = cv2.distanceTransform((~own).astype(np.uint8), cv2.DIST_L2, 5)
+    others = np.flatnonzero(view.visible & ~lidar_mask & scene.valid)
+    pixels = view.pixels[others]
+    others = others[(pixels >= (crop.left, crop.top)).all(axis=1) & (pixels < (crop.right, crop.bottom)).all(axis=1)]
+    places = _inside(crop.to_crop(view.pixels[others]), shape)
+    if len(places) != len(others):
+        others, places = others[: len(places)], places
+    nearer = view.depth_m[others] < depth_m - max(0.7, 0.03 * depth_m)
+    # The ground in front of an object is nearer than it, but hides nothing.
+    hiding = np.zeros(shape, dtype=np.bool_)
+    front = places[nearer & scene.is_object[others]]
+    hiding[front[:, 1], front[:, 0]] = True
+    if hiding.any():
+        to_hiding = cv2.distanceTransform((~hiding).astype(np.uint8), cv2.DIST_L2, 5)
+        hidden = (to_hiding < to_own) & (to_hiding < 1.5 * spacing + 1)
+        trimap[hidden] = np.where(to_hiding[hidden] < 0.5 * spacing + 1, cv2.GC_BGD, cv2.GC_PR_BGD)
+    # Points behind, and on the ground, speak for background outside the support; inside it they came through glass.
+    behind = places[~nearer | scene.is_ground[others]]
+    behind = behind[~support[behind[:, 1], behind[:, 0]] & (to_own[behind[:, 1], behind[:, 0]] > 1)]
+    known = np.zeros(shape, dtype=np.uint8)
+    known[behind[:, 1], behind[:, 0]] = 1
+    trimap[(known > 0) & (trimap != cv2.GC_FGD)] = cv2.GC_BGD
+
+
+def _support(
+    places: NDArray[np.float32], points_m: NDArray[np.float32], shape: tuple[int, int], settings: ImageMaskSettings
+) -> tuple[BoolArray, float]:
+    """The area that the object's points span, bool (h, w), and the usual distance between neighbouring points, in crop pixels."""
+    canvas = np.zeros(shape, dtype=np.uint8)
+    index = np.round(places * 16).astype(np.int32)
+    triangles = np.zeros((0, 3), dtype=np.int64)
+    if len(places) >= 4:
+        try:
+            triangles = Delaunay(places.astype(np.float64)).simplices.astype(np.int64)
+        except QhullError:
+            # All points on a line: they span no area.
+            triangles = np.zeros((0, 3), dtype=np.int64)
+    spacing = 0.06 * max(shape)
+    if len(triangles):
+        corners = places[triangles]
+        sides = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
+        spacing = float(np.percentile(sides, 60))
+        solid = points_m[triangles]
+        lengths_m = np.linalg.norm(solid - np.roll(solid, 1, axis=1), axis=2).max(axis=1)
+        kept = (lengths_m < settings.hole_m) | (sides < 1.5 * spacing)
+        cv2.fillPoly(canvas, list(index[triangles[kept]]), 1, shift=4)
+    inside = _inside(places, shape)
+    canvas[inside[:, 1], inside[:, 0]] = 1
+    return canvas > 0, spacing
+
+
+def _feet(
+    scene: FrameScene, camera: Camera, rows: NDArray[np.int64], crop: _Crop, settings: ImageMaskSettings
+) -> tuple[BoolArray, BoolArray]:
+    """Below the object's lowest points, where all counts as ground: what belongs to it surely and likely, both bool (h, w).
+
+    Wheels and feet reach the ground; what ends higher, a bumper or a sill, goes on a little.
+    """
+    surely = np.zeros(crop.shape, dtype=np.uint8)
+    likely = np.zeros(crop.shape, dtype=np.uint8)
+    low = rows[scene.height_m[rows] < settings.sill_m]
+    low = low[:: max(1, len(low) // 200)]
+    if not len(low):
+        return surely > 0, likely > 0
+    height_m = np.maximum(scene.height_m[low], 0)
+    standing = height_m < settings.foot_m
+    tops = np.round(crop.to_crop(scene.view(camera).pixels[low])).astype(int)
+    thickness = max(1, round(0.025 * max(crop.shape)))
+    for canvas, drop_m, chosen in (
+        (likely, np.where(standing, height_m, settings.foot_m), standing | True),
+        (surely, 0.7 * height_m, standing),
+    ):
+        ends_m = scene.points_m[low].astype(np.float64)
+        ends_m[:, 2] -= drop_m
+        pixels, _, seen = camera.project(ends_m)
+        ends = np.round(crop.to_crop(np.where(seen[:, None], pixels, 0))).astype(int)
+        lines = np.stack([tops, ends], axis=1)[seen & chosen].astype(np.int32)
+        cv2.polylines(canvas, list(lines), False, 1, thickness)
+    # A single low point may be dirt on the road; a wheel or a foot shows several side by side.
+    wide = np.ones((1, 2 * thickness + 1), dtype=np.uint8)
+    wheels = cv2.morphologyEx(cv2.morphologyEx(surely, cv2.MORPH_CLOSE, wide[:, :thickness]), cv2.MORPH_OPEN, wide)
+    return wheels > 0, cv2.morphologyEx(likely, cv2.MORPH_CLOSE, wide) > 0
+
+
+def _paint_guess(trimap: UInt8Array, image: UInt8Array, hints: _Hints, crop: _Crop) -> None:
+    """No points: a box is filled by the object, a click is on something of one colour."""
+    height, width = trimap.shape
+    if hints.box is not None:
+        (left, top), (right, bottom) = np.round(crop.to_crop(hints.box.reshape(2, 2))).astype(int)
+        trimap[max(0, top) : bottom, max(0, left) : right] = cv2.GC_PR_FGD
+        return
+    ys, xs = np.mgrid[0:height, 0:width]
+    smooth = cv2.bilateralFilter(image, 5, 30, 5)
+    for x, y in crop.to_crop(hints.positive):
+        trimap[trimap == cv2.GC_BGD] = cv2.GC_PR_BGD
+        seed = (int(np.clip(x, 0, width - 1)), int(np.clip(y, 0, height - 1)))
+        alike = np.zeros((height + 2, width + 2), dtype=np.uint8)
+        cv2.floodFill(smooth.copy(), alike, seed, (0, 0, 0), (20,) * 3, (20,) * 3, cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE)
+        region = alike[1:-1, 1:-1] > 0
+        if region.mean() > 0.6:
+            # All of one colour around the click: what lies near it.
+            region = np.hypot(xs - x, ys - y) < 0.2 * max(height, width)
+        trimap[region] = cv2.GC_PR_FGD
+    border = np.ones(trimap.shape, dtype=np.bool_)
+    border[2:-2, 2:-2] = False
+    trimap[border & (trimap == cv2.GC_PR_BGD)] = cv2.GC_BGD
+
+
+def _paint_clicks(trimap: UInt8Array, hints: _Hints, crop: _Crop, settings: ImageMaskSettings) -> None:
+    height, width = trimap.shape
+    ys, xs = np.mgrid[0:height, 0:width]
+    radius = settings.click_radius
+    for clicks, sure, likely in ((hints.positive, cv2.GC_FGD, cv2.GC_PR_FGD), (hints.negative, cv2.GC_BGD, cv2.GC_PR_BGD)):
+        for x, y in crop.to_crop(clicks):
+            away = np.hypot(xs + 0.5 - x, ys + 0.5 - y)
+            around = away < 4 * radius
+            # A click outweighs what the points say around it, and the image says how far.
+            trimap[around & (trimap != sure)] = likely
+            trimap[away <= radius] = sure
+
+
+def _cut(image: UInt8Array, trimap: UInt8Array, settings: ImageMaskSettings) -> BoolArray:
+    """GrabCut from a trimap; the trimap itself where it leaves nothing open."""
+    foreground = (trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD)
+    background = ~foreground
+    # OpenCV needs samples of both for its five-colour models.
+    if foreground.sum() < 8 or background.sum() < 8:
+        return np.asarray(foreground)
+    cv2.setRNGSeed(0)
+    result = trimap.copy()
+    model = np.zeros((1, 65))
+    cv2.grabCut(image, result, (0, 0, 1, 1), model, model.copy(), settings.iterations, cv2.GC_INIT_WITH_MASK)
+    cut = (result == cv2.GC_FGD) | (result == cv2.GC_PR_FGD)
+    if cut.sum() < 0.35 * foreground.sum():
+        # The image shows no contrast there: better what the points say.
+        return np.asarray(foreground)
+    return np.asarray(cut)
+
+
+def _cleaned(cut: BoolArray, trimap: UInt8Array, hints: _Hints, crop: _Crop) -> BoolArray:
+    """Without crumbs and holes that nothing speaks for."""
+    opened = cv2.morphologyEx(cut.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), dtype=np.uint8)) > 0
+    kept = np.where(trimap == cv2.GC_FGD, cut, opened | (cut & (cut.sum() < 60)))
+    label, count = ndimage.label(kept)
+    if count > 1:
+        sizes = np.bincount(label.ravel())
+        sizes[0] = 0
+        said = np.bincount(label[(trimap == cv2.GC_FGD) & kept], minlength=count + 1) > 0
+        said |= sizes >= max(20, 0.25 * sizes.max())
+        said[0] = False
+        kept = said[label]
+    filled = ndimage.binary_fill_holes(kept)
+    holes = filled & ~kept & (trimap != cv2.GC_BGD)
+    result = np.asarray(kept | holes)
+    for x, y in np.floor(crop.to_crop(hints.negative)).astype(int):
+        if 0 <= y < result.shape[0] and 0 <= x < result.shape[1]:
+            result[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] = False
+    return result

@@ -1,0 +1,130 @@
+"""One frame of a clip, prepared once and independent of prompts: points, ground, and what each camera sees of them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sam4d.geometric.ground import Ground, fit_ground, is_ground
+from sam4d.geometry import BoolArray
+from sam4d.structures import Camera, Clip, Float32Array, Frame, InputError, UInt8Array
+
+IMAGES_KEPT = 3
+"""Decoded images kept per frame: the clicked camera and its neighbours are asked for again and again, the rest of a wide rig is not."""
+
+FARTHEST_M = 1e4
+"""Coordinates beyond this, NaN and infinity are no returns."""
+
+OCCLUSION_CELL_RAD = 0.004
+"""Angular size of the cells in which nearer points hide farther ones: about the spacing of a dense LiDAR's beams."""
+
+
+@dataclass(frozen=True, eq=False)
+class CameraView:
+    """The sweep seen from one camera.
+
+    pixels float32 (N, 2), original image; depth_m float32 (N,); inside bool (N,): the point falls into the image;
+    visible bool (N,): inside, and not hidden behind nearer points.
+    """
+
+    pixels: Float32Array
+    depth_m: Float32Array
+    inside: BoolArray
+    visible: BoolArray
+
+
+class FrameScene:
+    """One frame prepared once.
+
+    Attributes:
+        frame_index: the frame within its clip.
+        points_m: float32 (N, 3), LiDAR frame, as in the sweep; rows that are not finite are replaced by 0, see `valid`.
+        valid: bool (N,), which rows are finite.
+        height_m: float32 (N,) above the local ground; 0 where not valid.
+        is_ground: bool (N,); rows that are not valid are neither ground nor object.
+        ground: the surface itself.
+    """
+
+    def __init__(self, frame: Frame, frame_index: int) -> None:
+        sweep = frame.load_sweep()
+        self.frame_index = frame_index
+        with np.errstate(invalid="ignore"):
+            self.valid: BoolArray = np.asarray((np.abs(sweep.points_m) < FARTHEST_M).all(axis=1))
+        self.points_m: Float32Array = np.where(self.valid[:, None], sweep.points_m, 0).astype(np.float32)
+        self.ground: Ground = fit_ground(self.points_m[self.valid])
+        self.height_m: Float32Array = np.where(self.valid, self.points_m[:, 2] - self.ground.z_at(self.points_m), 0).astype(np.float32)
+        self.is_ground: BoolArray = is_ground(self.points_m, self.height_m) & self.valid
+        self._frame = frame
+        self._images: OrderedDict[str, UInt8Array] = OrderedDict()
+        self._views: dict[str, CameraView] = {}
+
+    def __len__(self) -> int:
+        return len(self.points_m)
+
+    @property
+    def is_object(self) -> BoolArray:
+        """bool (N,), what is valid and stands on the ground."""
+        return self.valid & ~self.is_ground
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The cameras that have an image on this frame."""
+        return tuple(self._frame.load_images)
+
+    def image(self, camera: str) -> UInt8Array:
+        """The camera's image, uint8 (H, W, 3), RGB; decoded when first asked for. Raises InputError where the frame has none."""
+        if camera not in self._frame.load_images:
+            raise InputError(f"frame {self.frame_index}", f"an image of camera {camera}", "none")
+        if camera not in self._images:
+            self._images[camera] = self._frame.load_images[camera]()
+            while len(self._images) > IMAGES_KEPT:
+                self._images.popitem(last=False)
+        self._images.move_to_end(camera)
+        return self._images[camera]
+
+    def forget_images(self) -> None:
+        """Frees the decoded images; they are read again when asked for."""
+        self._images.clear()
+
+    def view(self, camera: Camera) -> CameraView:
+        """Where the camera sees each point of the sweep; computed when first asked for."""
+        if camera.name not in self._views:
+            self._views[camera.name] = _view(self.points_m, self.valid, camera)
+        return self._views[camera.name]
+
+
+def prepare_frame(clip: Clip, frame_index: int) -> FrameScene:
+    """Reads and prepares one frame of a clip. Raises InputError where the clip has no such frame."""
+    if not 0 <= frame_index < len(clip):
+        raise InputError(f"frame of clip {clip.name}", f"0 to {len(clip) - 1}", str(frame_index))
+    return FrameScene(clip.frames[frame_index], frame_index)
+
+
+def _view(points_m: Float32Array, valid: BoolArray, camera: Camera) -> CameraView:
+    pixels = np.zeros((len(points_m), 2), dtype=np.float32)
+    depth_m = np.zeros(len(points_m), dtype=np.float32)
+    inside = np.zeros(len(points_m), dtype=np.bool_)
+    # A cheap test in float32 first: most of a sweep is behind the camera.
+    axis = camera.lidar_SE3_cam.rotation[:, 2].astype(np.float32)
+    ahead = np.flatnonzero(valid & (points_m @ axis > camera.lidar_SE3_cam.translation_m @ camera.lidar_SE3_cam.rotation[:, 2] + 0.1))
+    seen_pixels, seen_depth_m, seen = camera.project(points_m[ahead])
+    pixels[ahead], depth_m[ahead], inside[ahead] = np.where(seen[:, None], seen_pixels, 0), seen_depth_m, seen
+    visible = inside.copy()
+    visible[inside] = ~_hidden(pixels[inside], depth_m[inside], camera)
+    return CameraView(pixels, depth_m, inside, visible)
+
+
+def _hidden(pixels: NDArray[np.float32], depth_m: NDArray[np.float32], camera: Camera) -> BoolArray:
+    """Which points lie clearly behind the nearest point of their surroundings, bool (N,)."""
+    cell_px = max(1.0, OCCLUSION_CELL_RAD * camera.fx_px)
+    width, height = int(camera.width_px / cell_px) + 1, int(camera.height_px / cell_px) + 1
+    column, row = (pixels[:, 0] / cell_px).astype(np.int64), (pixels[:, 1] / cell_px).astype(np.int64)
+    nearest = np.full(width * height, np.inf, dtype=np.float32)
+    np.minimum.at(nearest, row * width + column, depth_m)
+    # Upwards and downwards, too: the gaps between beams are wider than those along a beam.
+    around = cv2.erode(nearest.reshape(height, width), np.ones((3, 1), dtype=np.uint8)).ravel()
+    return np.asarray(depth_m > around[row * width + column] * 1.06 + 0.6)
