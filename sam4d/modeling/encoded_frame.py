@@ -1,0 +1,150 @@
+"""What a frame is to the network, independent of objects and prompts: encoded once, decoded many times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sam4d.geometry import SE3
+from sam4d.modeling.lidar_encoder import VoxelisedSweep
+from sam4d.modeling.point_logits import PointMixing
+from sam4d.modeling.positional_encoding import Rays
+from sam4d.modeling.sparse_conv import SparseTensor
+from sam4d.structures import Camera
+
+
+@dataclass(frozen=True, eq=False)
+class CameraFeatures:
+    """One image. Grids are row by row, 48 x 48 = 2304 positions at stride 16.
+
+    stride4: float32 (1, 32, 192, 192) and stride8: (1, 64, 96, 96), ready for the mask decoder. stride16: (1, 256, 48, 48), raw.
+    sine: (1, 2304, 256), the camera's own position encoding. shared: (1, 2304, 256), the one it shares with the LiDAR.
+    rays: of the 2304 grid positions, in the frame's LiDAR frame. calibration: the camera.
+    """
+
+    stride4: Tensor
+    stride8: Tensor
+    stride16: Tensor
+    sine: Tensor
+    shared: Tensor
+    rays: Rays
+    calibration: Camera
+
+    @property
+    def tokens(self) -> Tensor:
+        """The raw top level as tokens, (1, 2304, 256)."""
+        return self.stride16.flatten(2).transpose(1, 2)
+
+    @property
+    def positions(self) -> Tensor:
+        """(1, 2304, 256)."""
+        return self.sine + self.shared
+
+
+@dataclass(frozen=True, eq=False)
+class LidarFeatures:
+    """One sweep of N points, with M voxels at stride 16.
+
+    stride4 (32 channels) and stride8 (64): ready for the mask decoder. stride16: 256 channels, raw.
+    positions_m: float32 (M, 3), mean of each voxel's points, LiDAR frame. sine, shared: (1, M, 256), as for a camera.
+    sweep: the points and their fine voxels. mixing: voxel logits to point logits.
+    """
+
+    stride4: SparseTensor
+    stride8: SparseTensor
+    stride16: SparseTensor
+    positions_m: Tensor
+    sine: Tensor
+    shared: Tensor
+    sweep: VoxelisedSweep
+    mixing: PointMixing
+
+    @property
+    def tokens(self) -> Tensor:
+        """The raw top level as tokens, (1, M, 256)."""
+        return self.stride16.features[None]
+
+    @property
+    def positions(self) -> Tensor:
+        """(1, M, 256)."""
+        return self.sine + self.shared
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedFrame:
+    """One camera and one sweep of a frame, and where the vehicle was."""
+
+    camera: CameraFeatures
+    lidar: LidarFeatures
+    world_SE3_lidar: SE3
+
+
+@dataclass(frozen=True, eq=False)
+class ConditionedFeatures:
+    """Top-level features of both sensors as B objects' memories let them be seen (B = 1: the same for every object).
+
+    camera: float32 (B, 2304, 256). lidar: (B, M, 256).
+    """
+
+    camera: Tensor
+    lidar: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """What the network says of B objects on one frame.
+
+    camera_low_res_logits: float32 (B, 192, 192). lidar_low_res_logits: (B, M4), per stride-4 voxel. lidar_logits: (B, N), per point.
+    camera_pointer, lidar_pointer: (B, 256). object_score: (B, 2), logits, camera then LiDAR. predicted_iou: (B, 2), 0 to 1.
+    camera_given_logits: (B, 768, 768) where the answer is a given mask, which is remembered at this resolution; else None.
+    """
+
+    camera_low_res_logits: Tensor
+    lidar_low_res_logits: Tensor
+    lidar_logits: Tensor
+    camera_pointer: Tensor
+    lidar_pointer: Tensor
+    object_score: Tensor
+    predicted_iou: Tensor
+    camera_given_logits: Tensor | None = None
+
+    @classmethod
+    def join(cls, answers: Sequence[Decoded]) -> Decoded:
+        """The answers for several batches of objects on the same frame, as one. Either all of them are given masks, or none is."""
+        given = [answer.camera_given_logits for answer in answers if answer.camera_given_logits is not None]
+        if given and len(given) < len(answers):
+            raise ValueError(f"given masks only, or none of them, expected; found {len(given)} among {len(answers)}")
+        return cls(
+            camera_low_res_logits=torch.cat([answer.camera_low_res_logits for answer in answers]),
+            lidar_low_res_logits=torch.cat([answer.lidar_low_res_logits for answer in answers]),
+            lidar_logits=torch.cat([answer.lidar_logits for answer in answers]),
+            camera_pointer=torch.cat([answer.camera_pointer for answer in answers]),
+            lidar_pointer=torch.cat([answer.lidar_pointer for answer in answers]),
+            object_score=torch.cat([answer.object_score for answer in answers]),
+            predicted_iou=torch.cat([answer.predicted_iou for answer in answers]),
+            camera_given_logits=torch.cat(given) if given else None,
+        )
+
+    def of_object(self, index: int) -> Decoded:
+        """The answer for one object of the batch, which stays a batch of 1."""
+        one = slice(index, index + 1)
+        return Decoded(
+            camera_low_res_logits=self.camera_low_res_logits[one],
+            lidar_low_res_logits=self.lidar_low_res_logits[one],
+            lidar_logits=self.lidar_logits[one],
+            camera_pointer=self.camera_pointer[one],
+            lidar_pointer=self.lidar_pointer[one],
+            object_score=self.object_score[one],
+            predicted_iou=self.predicted_iou[one],
+            camera_given_logits=None if self.camera_given_logits is None else self.camera_given_logits[one],
+        )
+
+    def camera_logits(self, height_px: int, width_px: int) -> Tensor:
+        """float32 (B, height, width) at the camera's own size; a mask is where this is above 0."""
+        best = self.camera_low_res_logits if self.camera_given_logits is None else self.camera_given_logits
+        resized: Tensor = functional.interpolate(best[:, None], size=(height_px, width_px), mode="bilinear", align_corners=False)
+        return resized[:, 0]

@@ -1,0 +1,237 @@
+"""The camera's encoder: Hiera-S with windows, and the neck that brings its levels to one width.
+
+Hiera: arXiv 2306.00989, in the form of SAM 2 (arXiv 2408.00714); sizes are those of the released SAM4D model (arXiv 2506.21547).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sam4d.structures import UInt8Array
+
+IMAGE_SIZE_PX = 768
+"""Width and height of the image that the network sees; the aspect ratio is not kept."""
+
+NECK_WIDTH = 256
+
+_MEAN_RGB = (0.485, 0.456, 0.406)
+_STD_RGB = (0.229, 0.224, 0.225)
+
+_STAGE_BLOCKS = (1, 2, 11, 2)
+_STAGE_WINDOWS = (8, 4, 14, 7)
+_GLOBAL_BLOCKS = (7, 10, 13)
+_FIRST_WIDTH = 96
+_LAYER_NORM_EPS = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFeatures:
+    """float32 (B, 256, H / s, W / s) for s = 4, 8 and 16; before the mask decoder's own projections of the two finer ones."""
+
+    stride4: Tensor
+    stride8: Tensor
+    stride16: Tensor
+
+
+def prepare_image(image: UInt8Array) -> Tensor:
+    """An image uint8 (H, W, 3), RGB -> float32 (3, 768, 768), resized (bicubic) and normalised."""
+    resized = Image.fromarray(image).resize((IMAGE_SIZE_PX, IMAGE_SIZE_PX), Image.Resampling.BICUBIC)
+    pixels = np.asarray(resized, dtype=np.float32) / np.float32(255)
+    mean, std = np.array(_MEAN_RGB, dtype=np.float32), np.array(_STD_RGB, dtype=np.float32)
+    return torch.from_numpy((pixels - mean) / std).permute(2, 0, 1).contiguous()
+
+
+class ImageEncoder(nn.Sequential):
+    """An image, prepared by `prepare_image`, to features of three strides."""
+
+    def __init__(self) -> None:
+        super().__init__(Hiera(), Neck())
+
+    def forward(self, images: Tensor) -> ImageFeatures:
+        """float32 (B, 3, H, W), H and W multiples of 32 -> ImageFeatures."""
+        if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % 32 or images.shape[3] % 32:
+            raise ValueError(f"images (B, 3, H, W) with sides in multiples of 32 expected, found {tuple(images.shape)}")
+        features: ImageFeatures = self[1](self[0](images))
+        return features
+
+
+class Hiera(nn.Module):
+    """Hiera-S: four stages of blocks, each stage with half the resolution and twice the channels and heads of the one before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch_embed = PatchEmbed(_FIRST_WIDTH)
+        self.pos_embed = nn.Parameter(torch.zeros(1, _FIRST_WIDTH, 7, 7))
+        self.pos_embed_window = nn.Parameter(torch.zeros(1, _FIRST_WIDTH, _STAGE_WINDOWS[0], _STAGE_WINDOWS[0]))
+        self.blocks = nn.ModuleList()
+        width, heads, window = _FIRST_WIDTH, 1, _STAGE_WINDOWS[0]
+        for stage, count in enumerate(_STAGE_BLOCKS):
+            for position in range(count):
+                opens_stage = stage > 0 and position == 0
+                out_width = width * 2 if opens_stage else width
+                heads = heads * 2 if opens_stage else heads
+                is_global = len(self.blocks) in _GLOBAL_BLOCKS
+                self.blocks.append(HieraBlock(width, out_width, heads, 0 if is_global else window, pooled=opens_stage))
+                # The block that opens a stage halves the resolution after its attention: it still has the windows from before.
+                width, window = out_width, _STAGE_WINDOWS[stage]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) -> the stages' outputs (B, C, H / s, W / s): C 96, 192, 384, 768 at strides s 4, 8, 16, 32."""
+        x: Tensor = self.patch_embed(images)
+        x = x + self._position_embedding(x.shape[1], x.shape[2])
+        last_blocks = np.cumsum(_STAGE_BLOCKS) - 1
+        outputs = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in last_blocks:
+                outputs.append(x.permute(0, 3, 1, 2))
+        return outputs
+
+    def _position_embedding(self, height: int, width: int) -> Tensor:
+        """(1, height, width, C): a coarse map over the image plus one that repeats in every window."""
+        over_image = functional.interpolate(self.pos_embed, size=(height, width), mode="bicubic", align_corners=False)
+        window = self.pos_embed_window.shape[-1]
+        in_window = self.pos_embed_window.tile(1, 1, -(-height // window), -(-width // window))[:, :, :height, :width]
+        return (over_image + in_window).permute(0, 2, 3, 1)
+
+
+class PatchEmbed(nn.Module):
+    """Patches of 7 x 7 pixels, every 4 pixels, as tokens."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, kernel_size=7, stride=4, padding=3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, H / 4, W / 4, C)."""
+        patches: Tensor = self.proj(images)
+        return patches.permute(0, 2, 3, 1)
+
+
+class HieraBlock(nn.Module):
+    """Attention within windows and a perceptron, both on normalised input and added.
+
+    Args:
+        width: channels of the input.
+        out_width: channels of the output.
+        heads: of the attention.
+        window: side of a window in input tokens, 0 for attention over the whole image.
+        pooled: whether queries are pooled 2 x 2, which halves the output's resolution.
+    """
+
+    def __init__(self, width: int, out_width: int, heads: int, window: int, *, pooled: bool) -> None:
+        super().__init__()
+        self.window = window
+        self.pooled = pooled
+        self.norm1 = nn.LayerNorm(width, eps=_LAYER_NORM_EPS)
+        self.attn = WindowAttention(width, out_width, heads, pooled=pooled)
+        self.norm2 = nn.LayerNorm(out_width, eps=_LAYER_NORM_EPS)
+        self.mlp = Mlp(out_width, 4 * out_width)
+        self.proj = nn.Linear(width, out_width) if width != out_width else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, width) -> (B, H, W, out_width), or half of H and W where pooled."""
+        normalised: Tensor = self.norm1(x)
+        shortcut = x if self.proj is None else self.proj(normalised)
+        if self.pooled:
+            shortcut = _pool(shortcut)
+        batch, height, width = shortcut.shape[:3]
+        if self.window == 0:
+            x = shortcut + self.attn(normalised)
+        else:
+            attended = self.attn(_to_windows(normalised, self.window))
+            side = self.window // 2 if self.pooled else self.window
+            x = shortcut + _from_windows(attended, side, batch, height, width)
+        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention within each image (or window) of a batch, its queries max-pooled 2 x 2 where `pooled`."""
+
+    def __init__(self, width: int, out_width: int, heads: int, *, pooled: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.pooled = pooled
+        self.qkv = nn.Linear(width, 3 * out_width)
+        self.proj = nn.Linear(out_width, out_width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, width) -> (B, H, W, out_width), or half of H and W where pooled."""
+        queries, keys, values = self.qkv(x).chunk(3, dim=-1)
+        if self.pooled:
+            queries = _pool(queries)
+        height, width = queries.shape[1:3]
+        attended = functional.scaled_dot_product_attention(self._heads_first(queries), self._heads_first(keys), self._heads_first(values))
+        projected: Tensor = self.proj(attended.transpose(1, 2).reshape(len(x), height, width, -1))
+        return projected
+
+    def _heads_first(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, heads, H * W, C / heads)."""
+        batch, height, width, channels = x.shape
+        return x.reshape(batch, height * width, self.heads, channels // self.heads).transpose(1, 2)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with GELU between them."""
+
+    def __init__(self, width: int, hidden_width: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(width, hidden_width), nn.Linear(hidden_width, width)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., width) -> (..., width)."""
+        projected: Tensor = self.layers[1](functional.gelu(self.layers[0](x)))
+        return projected
+
+
+class Neck(nn.Module):
+    """Every level to 256 channels; the coarsest one is added to the next and then no longer needed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(Projection(_FIRST_WIDTH * 2**stage, NECK_WIDTH) for stage in (3, 2, 1, 0))
+
+    def forward(self, levels: list[Tensor]) -> ImageFeatures:
+        """The outputs of `Hiera`, finest first -> ImageFeatures."""
+        stride32, stride16, stride8, stride4 = (conv(level) for conv, level in zip(self.convs, reversed(levels), strict=True))
+        stride16 = stride16 + functional.interpolate(stride32, scale_factor=2.0, mode="nearest")
+        return ImageFeatures(stride4, stride8, stride16)
+
+
+class Projection(nn.Module):
+    """A convolution over single pixels."""
+
+    def __init__(self, width: int, out_width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, out_width, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width, H, W) -> (B, out_width, H, W)."""
+        projected: Tensor = self.conv(x)
+        return projected
+
+
+def _pool(x: Tensor) -> Tensor:
+    """(B, H, W, C) -> (B, H / 2, W / 2, C): the maximum of 2 x 2 tokens."""
+    return functional.max_pool2d(x.permute(0, 3, 1, 2), kernel_size=2).permute(0, 2, 3, 1)
+
+
+def _to_windows(x: Tensor, side: int) -> Tensor:
+    """(B, H, W, C) -> (B * windows, side, side, C). Zeros fill up windows at the right and at the bottom, and are attended to."""
+    batch, height, width, channels = x.shape
+    x = functional.pad(x, (0, 0, 0, -width % side, 0, -height % side))
+    rows, columns = x.shape[1] // side, x.shape[2] // side
+    return x.view(batch, rows, side, columns, side, channels).transpose(2, 3).reshape(-1, side, side, channels)
+
+
+def _from_windows(windows: Tensor, side: int, batch: int, height: int, width: int) -> Tensor:
+    """(batch * windows, side, side, C) -> (batch, height, width, C), without what filled the windows up. Inverse of `_to_windows`."""
+    rows, columns = -(-height // side), -(-width // side)
+    x = windows.view(batch, rows, columns, side, side, -1).transpose(2, 3)
+    return x.reshape(batch, rows * side, columns * side, -1)[:, :height, :width]

@@ -1,0 +1,198 @@
+"""The LiDAR encoder: a sweep's voxels through MinkUNet-34 to features at strides 4, 8 and 16 (arXiv 2506.21547).
+
+Sizes, names and the rounding of the voxels are those of the released model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sam4d.modeling.sparse_conv import (
+    CELL_LIMIT,
+    Cells,
+    DownConv,
+    FeatureBatchNorm,
+    SparseModule,
+    SparseSequential,
+    SparseTensor,
+    SubmanifoldConv,
+    UpConv,
+)
+from sam4d.structures import InputError
+
+POINTS_MINIMUM = 10
+"""Sweeps of fewer points are refused."""
+
+FINE_STEP_M = 0.05
+VOXEL_SIZE_M = 0.15
+
+TOP_STRIDE = 16
+"""Voxels of the input along the edge of one at the encoder's top level."""
+
+
+@dataclass(frozen=True, eq=False)
+class VoxelisedSweep:
+    """A sweep of N points on the grid of 0.15 m, whose origin is the sweep's own minimum.
+
+    points_m: float32 (N, 3), LiDAR frame. positions: float32 (N, 3) >= 0, the points in units of voxels, in steps of about a third.
+    point_cells: the voxel of every point, recurring ones included; its `distinct` cells are the network's input.
+    """
+
+    points_m: Tensor
+    positions: Tensor
+    point_cells: Cells
+
+    def __len__(self) -> int:
+        return len(self.points_m)
+
+
+def voxelise(points_m: NDArray[np.floating], device: torch.device | str = "cpu") -> VoxelisedSweep:
+    """Points (N, 3) in metres, LiDAR frame, all of them finite -> voxels.
+
+    Raises InputError on fewer than 10 points, points that are not finite, and points too far apart.
+    """
+    if points_m.ndim != 2 or points_m.shape[1] != 3 or len(points_m) < POINTS_MINIMUM:
+        raise InputError("sweep", f"at least {POINTS_MINIMUM} points (N, 3)", f"an array of shape {points_m.shape}")
+    if not np.isfinite(points_m).all():
+        raise InputError("sweep", "finite points", f"{int((~np.isfinite(points_m).all(axis=1)).sum())} points that are not")
+    steps = np.trunc(points_m.astype(np.float64) / FINE_STEP_M)
+    extent_m = float((steps.max(axis=0) - steps.min(axis=0)).max() * FINE_STEP_M)
+    if extent_m >= (CELL_LIMIT - 1) * VOXEL_SIZE_M or np.abs(steps).max() > np.iinfo(np.int32).max:
+        raise InputError("sweep", f"points within {CELL_LIMIT * VOXEL_SIZE_M / 1000:.0f} km of one another", f"{extent_m / 1000:.0f} km")
+    # The released model rounds twice, in float32 and in this order; any shorter way puts points on a border into other voxels.
+    fine = (steps - steps.min(axis=0)).astype(np.float32)
+    positions = fine * np.float32(FINE_STEP_M) / np.float32(VOXEL_SIZE_M)
+    cells = torch.from_numpy(np.floor(positions).astype(np.int64))
+    return VoxelisedSweep(
+        points_m=torch.from_numpy(points_m.astype(np.float32)).to(device),
+        positions=torch.from_numpy(positions).to(device),
+        point_cells=Cells(cells.to(device)),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class LidarPyramid:
+    """Features of one sweep: stride4 (128 channels), stride8 (256), stride16 (256). Cells count their own stride, sorted by (x, y, z).
+
+    positions_m: float32 (M, 3), the mean of the points of each of the M voxels at stride 16, LiDAR frame.
+    """
+
+    stride4: SparseTensor
+    stride8: SparseTensor
+    stride16: SparseTensor
+    positions_m: Tensor
+
+
+class MinkUNet34(nn.Module):
+    """A residual U-Net of sparse convolutions, 32 channels wide at its input, with four stages down and two up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_input = SparseSequential(
+            SubmanifoldConv(1, 32, 3),
+            FeatureBatchNorm(32),
+            nn.ReLU(inplace=True),
+            SubmanifoldConv(32, 32, 3),
+            FeatureBatchNorm(32),
+            nn.ReLU(inplace=True),
+        )
+        self.encoder = nn.ModuleList(
+            [_EncoderStage(32, 32, 3), _EncoderStage(32, 64, 4), _EncoderStage(64, 128, 6), _EncoderStage(128, 256, 3)]
+        )
+        self.decoder = nn.ModuleList([_DecoderStage(256, 128, 256), _DecoderStage(256, 64, 128)])
+
+    def forward(self, sweep: VoxelisedSweep) -> LidarPyramid:
+        cells = sweep.point_cells.distinct
+        # A voxel's feature is the mean of its points' features, which are all 1: the network sees where there is something, no intensity.
+        x = self.conv_input(SparseTensor(cells, sweep.points_m.new_ones(len(cells), 1)))
+        levels: list[SparseTensor] = []
+        for stage in self.encoder:
+            x = stage(x)
+            levels.append(x)
+        _, skip4, skip8, stride16 = levels
+        if not len(stride16.cells):
+            raise InputError("sweep", "points that reach over more than 5 m on every axis", f"a grid of {len(cells)} voxels")
+        stride8 = self.decoder[0](stride16, skip8)
+        stride4 = self.decoder[1](stride8, skip4)
+        return LidarPyramid(stride4, stride8, stride16, _mean_positions(sweep, stride16.cells))
+
+
+class _UpSample(nn.Module):
+    """Transposed convolution, normalisation, ReLU. Cells without a coarser one are normalised zeros."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.net = nn.ModuleList([UpConv(in_channels, out_channels, 2), FeatureBatchNorm(out_channels), nn.ReLU(inplace=True)])
+
+    def forward(self, x: SparseTensor, finer: Cells) -> SparseTensor:
+        conv, norm, activation = self.net
+        result: SparseTensor = conv(x, finer)
+        return result.with_features(activation(norm(result.features)))
+
+
+class _DownSample(SparseModule):
+    """Convolution to half the resolution, normalisation, ReLU."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.net = SparseSequential(DownConv(channels, channels, 2), FeatureBatchNorm(channels), nn.ReLU(inplace=True))
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        result: SparseTensor = self.net(x)
+        return result
+
+
+class _ResidualBlock(SparseModule):
+    """Two convolutions and a shortcut, which is a 1x1 convolution where the width changes."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.net = SparseSequential(
+            SubmanifoldConv(in_channels, out_channels, 3),
+            FeatureBatchNorm(out_channels),
+            nn.ReLU(inplace=True),
+            SubmanifoldConv(out_channels, out_channels, 3),
+            FeatureBatchNorm(out_channels),
+        )
+        self.downsample: nn.Module = nn.Identity()
+        if in_channels != out_channels:
+            self.downsample = SparseSequential(SubmanifoldConv(in_channels, out_channels, 1), FeatureBatchNorm(out_channels))
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        return x.with_features(torch.relu(self.net(x).features + self.downsample(x).features))
+
+
+class _EncoderStage(SparseSequential):
+    def __init__(self, in_channels: int, out_channels: int, blocks: int) -> None:
+        widths = [in_channels] + [out_channels] * blocks
+        super().__init__(_DownSample(in_channels), *(_ResidualBlock(widths[i], widths[i + 1]) for i in range(blocks)))
+
+
+class _DecoderStage(nn.ModuleList):
+    """Up to the cells of the encoder's features at the finer level, which are set beside, then two residual blocks."""
+
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
+        blocks = SparseSequential(_ResidualBlock(out_channels + skip_channels, out_channels), _ResidualBlock(out_channels, out_channels))
+        super().__init__([_UpSample(in_channels, out_channels), blocks])
+
+    def forward(self, x: SparseTensor, skip: SparseTensor) -> SparseTensor:
+        up_sample, blocks = self
+        up = up_sample(x, skip.cells)
+        result: SparseTensor = blocks(skip.with_features(torch.cat([up.features, skip.features], dim=-1)))
+        return result
+
+
+def _mean_positions(sweep: VoxelisedSweep, cells: Cells) -> Tensor:
+    """Mean of the points of each stride-16 cell, float32 (M, 3)."""
+    rows = cells.find(torch.div(sweep.point_cells.coordinates, TOP_STRIDE, rounding_mode="floor"))
+    kept = rows >= 0
+    # Summed on the CPU in float64: a GPU would add in a different order every time.
+    kept_rows, points = rows[kept].cpu().numpy(), sweep.points_m[kept].cpu().numpy().astype(np.float64)
+    sums = np.stack([np.bincount(kept_rows, weights=points[:, axis], minlength=len(cells)) for axis in range(3)], axis=1)
+    means = sums / np.bincount(kept_rows, minlength=len(cells))[:, None]
+    return torch.from_numpy(means.astype(np.float32)).to(sweep.points_m.device)

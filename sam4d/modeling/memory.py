@@ -1,0 +1,50 @@
+"""What is remembered of a frame (arXiv 2506.21547, motion-aware memory)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from torch import Tensor
+
+from sam4d.geometry import SE3
+from sam4d.modeling.encoded_frame import EncodedFrame
+from sam4d.modeling.positional_encoding import Rays
+
+
+@dataclass(frozen=True, eq=False)
+class FramePlace:
+    """Where a frame's memories are, shared by all objects.
+
+    rays: of the camera's 2304 grid positions, and lidar_positions_m: float32 (M, 3), both in the frame's own LiDAR frame.
+    camera_sine: bfloat16 (1, 2304, 256), which no motion changes; rounded as the released model does.
+    """
+
+    world_SE3_lidar: SE3
+    rays: Rays
+    camera_sine: Tensor
+    lidar_positions_m: Tensor
+
+    @classmethod
+    def of(cls, frame: EncodedFrame) -> FramePlace:
+        return cls(frame.world_SE3_lidar, frame.camera.rays, frame.camera.sine.bfloat16(), frame.lidar.positions_m)
+
+
+@dataclass(frozen=True, eq=False)
+class FrameMemory:
+    """One frame as B objects remember it.
+
+    camera: bfloat16 (B, 2304, 256) and lidar: bfloat16 (B, M, 256), the encoded memories; the released model rounds them.
+    camera_pointer, lidar_pointer: float32 (B, 256), not rounded.
+    """
+
+    place: FramePlace
+    camera: Tensor
+    lidar: Tensor
+    camera_pointer: Tensor
+    lidar_pointer: Tensor
+
+
+Memories: TypeAlias = Mapping[int, FrameMemory]
+"""Memories by frame index, all of the same objects."""

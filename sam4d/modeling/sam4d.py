@@ -1,0 +1,249 @@
+"""SAM4D as a whole (arXiv 2506.21547): every box, by the name that it has in the released checkpoint.
+
+A frame is encoded once (`encode_frame`) and decoded for every prompt and every object (`decode`), its features as they are where an
+object begins (`begin`), else as the objects' memories let them be seen (`condition`); then it is remembered (`remember`).
+One camera and one sweep; B objects at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from sam4d.geometry import SE3, BoolArray
+from sam4d.modeling.encoded_frame import CameraFeatures, ConditionedFeatures, Decoded, EncodedFrame, LidarFeatures
+from sam4d.modeling.image_encoder import ImageEncoder, prepare_image
+from sam4d.modeling.lidar_encoder import MinkUNet34, voxelise
+from sam4d.modeling.mask_decoder import WIDTH
+from sam4d.modeling.mask_prompt import given_logits, low_res_camera_logits, low_res_lidar_logits, network_mask
+from sam4d.modeling.memory import FrameMemory, FramePlace, Memories
+from sam4d.modeling.memory_attention import MemoryAttention, ProjectedKeys
+from sam4d.modeling.memory_encoder import ImageMemoryEncoder, LidarMemoryEncoder
+from sam4d.modeling.memory_recall import RECENT_FRAMES, Recall
+from sam4d.modeling.point_logits import point_mixing
+from sam4d.modeling.positional_encoding import EgoPoseEncoder, Rays, UnionPositionalEncoding, distance_sine, motion_vector
+from sam4d.modeling.prompt_encoder import EncodedPrompts, PromptPoints, encode_points
+from sam4d.modeling.sam_head import SamHead
+from sam4d.modeling.sparse_conv import DownConv, SparseTensor
+from sam4d.structures import Camera, UInt8Array
+
+EARLIER_LOGIT_LIMIT = 32.0
+"""An earlier answer's logits are clamped to this magnitude before they serve as a prompt."""
+
+
+class Sam4D(nn.Module):
+    """All 904 tensors of the released checkpoint, under their names there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pure_model = _PureModel()
+        self.union_pe_func = UnionPositionalEncoding()
+        self.ego_pose_encoder = EgoPoseEncoder()
+        self.mask_downsample_img = nn.Conv2d(1, 1, kernel_size=4, stride=4)
+        self.mask_downsample_pts = DownConv(1, 1, 4, bias=True)
+        self.maskmem_tpos_enc = nn.Parameter(torch.zeros(RECENT_FRAMES + 1, 1, 1, WIDTH))
+        self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, WIDTH))
+        self.no_mem_pos_enc = nn.Parameter(torch.zeros(1, 1, WIDTH))  # in the released file, and never read
+        self.no_obj_embed_spatial = nn.Parameter(torch.zeros(1, WIDTH))
+
+    @property
+    def head(self) -> SamHead:
+        return self.pure_model.head.sam
+
+    @property
+    def device(self) -> torch.device:
+        return self.no_mem_embed.device
+
+    def encode_frame(self, image: UInt8Array, camera: Camera, points_m: NDArray[np.floating], world_SE3_lidar: SE3) -> EncodedFrame:
+        """Everything about a frame that depends on no object.
+
+        Args:
+            image: uint8 (H, W, 3), RGB, of the camera's own size.
+            camera: its calibration.
+            points_m: (N, 3), the sweep, metres, LiDAR frame, all finite. Masks come back in this order.
+            world_SE3_lidar: the ego pose.
+        """
+        decoder, encoding = self.head.sam_mask_decoder, self.union_pe_func
+        seen = self.pure_model.backbone.image(prepare_image(image)[None].to(self.device))
+        rays = Rays.of_grid(camera)
+        camera_features = CameraFeatures(
+            stride4=decoder.conv_s0(seen.stride4),
+            stride8=decoder.conv_s1(seen.stride8),
+            stride16=seen.stride16,
+            sine=encoding.grid_sine()[None],
+            shared=encoding.shared_of_rays(rays)[None],
+            rays=rays,
+            calibration=camera,
+        )
+        sweep = voxelise(points_m, self.device)
+        pyramid = self.pure_model.backbone.point.sparse_3d[0](sweep)
+        lidar_features = LidarFeatures(
+            stride4=decoder.conv_s0_pts(pyramid.stride4),
+            stride8=decoder.conv_s1_pts(pyramid.stride8),
+            stride16=pyramid.stride16,
+            positions_m=pyramid.positions_m,
+            sine=encoding.lidar_sine(pyramid.positions_m)[None],
+            shared=encoding.shared_of_positions(pyramid.positions_m)[None],
+            sweep=sweep,
+            mixing=point_mixing(sweep.positions, pyramid.stride4.cells),
+        )
+        return EncodedFrame(camera_features, lidar_features, world_SE3_lidar)
+
+    def begin(self, frame: EncodedFrame) -> ConditionedFeatures:
+        """The features of a frame on which an object begins, which has no memories yet."""
+        return ConditionedFeatures(frame.camera.tokens + self.no_mem_embed, frame.lidar.tokens + self.no_mem_embed)
+
+    def condition(self, frame: EncodedFrame, recall: Recall, memories: Memories) -> ConditionedFeatures:
+        """The features of a frame as B objects' memories let them be seen.
+
+        Args:
+            frame: the frame to be decoded.
+            recall: which frames to look at.
+            memories: at least the frames that `recall` names.
+        """
+        attention = self.pure_model.fusion.memory_attention
+        keys = [self._memory_keys(frame, memories[index], t_pos) for index, t_pos in recall.memories]
+        keys += [self._pointer_keys(frame, memories[index], distance / recall.pointer_span) for index, distance in recall.pointers]
+        remembered = ProjectedKeys.join(*keys)
+        # Each sensor also looks at the other one's present raw features, which are the same for every object.
+        with_lidar = ProjectedKeys.join(remembered, attention.project(frame.lidar.tokens, frame.lidar.positions))
+        camera = attention(frame.camera.tokens, frame.camera.positions, with_lidar)
+        with_camera = ProjectedKeys.join(remembered, attention.project(frame.camera.tokens, frame.camera.positions))
+        return ConditionedFeatures(camera, attention(frame.lidar.tokens, frame.lidar.positions, with_camera))
+
+    def encode_prompts(self, frame: EncodedFrame, points: PromptPoints, earlier: Decoded | None = None) -> EncodedPrompts:
+        """One object's points on a frame, and where there is one, the earlier answer on that frame that they correct.
+
+        Without points and without an earlier answer, what is encoded serves any number of objects that are only followed.
+        """
+        camera_encoder, lidar_encoder = self.head.sam_prompt_encoder, self.head.psam_prompt_encoder
+        camera_tokens, lidar_tokens = encode_points(points, frame.camera.calibration, self.union_pe_func, camera_encoder, lidar_encoder)
+        camera_mask, lidar_mask = None, None
+        if earlier is not None:
+            limit = EARLIER_LOGIT_LIMIT
+            camera_mask = earlier.camera_low_res_logits.clamp(-limit, limit)
+            lidar_mask = earlier.lidar_low_res_logits.clamp(-limit, limit)
+        camera_dense = camera_encoder.embed_mask(camera_mask)
+        return EncodedPrompts(camera_tokens, lidar_tokens, camera_dense, lidar_encoder.embed_mask(frame.lidar.stride4.cells, lidar_mask))
+
+    def decode(self, frame: EncodedFrame, features: ConditionedFeatures, prompts: EncodedPrompts, *, ambiguous: bool) -> Decoded:
+        """The answer for B objects. `ambiguous`: one point or none was given, see `PromptPoints.is_ambiguous`."""
+        return self.head.decode(frame, features, prompts, ambiguous=ambiguous)
+
+    def decode_mask(self, frame: EncodedFrame, camera_mask: BoolArray, lidar_mask: BoolArray) -> Decoded:
+        """A mask of one object given in both sensors, as an answer: the mask itself, with the pointers that the decoder finds for it.
+
+        Args:
+            frame: where it is given. Its memories, if there are any, do not count.
+            camera_mask: bool (H, W). lidar_mask: bool (N,), over the frame's points.
+        """
+        camera = network_mask(camera_mask, self.device)
+        lidar = torch.tensor(lidar_mask, dtype=torch.float32, device=self.device)[None]
+        prompts = self.encode_prompts(frame, PromptPoints())
+        point_cells, cells = frame.lidar.sweep.point_cells, frame.lidar.stride4.cells
+        coarse = self.mask_downsample_pts(SparseTensor(point_cells, lidar.T))
+        rows = coarse.cells.find(cells.coordinates)
+        lidar_prompt = torch.where(rows >= 0, coarse.features[rows.clamp(min=0), 0], 0)[None]
+        prompts = replace(
+            prompts,
+            camera_dense=self.head.sam_prompt_encoder.embed_mask(self.mask_downsample_img(camera)[:, 0]),
+            lidar_dense=self.head.psam_prompt_encoder.embed_mask(cells, lidar_prompt),
+        )
+        raw = ConditionedFeatures(frame.camera.tokens, frame.lidar.tokens)
+        decoded = self.decode(frame, raw, prompts, ambiguous=False)
+        given, lidar_logits = given_logits(camera), given_logits(lidar)
+        present = torch.stack([camera.any(), lidar.any()])[None]
+        return Decoded(
+            camera_low_res_logits=low_res_camera_logits(given),
+            lidar_low_res_logits=low_res_lidar_logits(frame.lidar, lidar_logits),
+            lidar_logits=lidar_logits,
+            camera_pointer=torch.where(present[:, :1], decoded.camera_pointer, self.head.no_obj_ptr),
+            lidar_pointer=torch.where(present[:, 1:], decoded.lidar_pointer, self.head.no_obj_ptr),
+            object_score=given_logits(present.float()),
+            predicted_iou=torch.ones_like(decoded.predicted_iou),
+            camera_given_logits=given[:, 0],
+        )
+
+    def remember(self, frame: EncodedFrame, decoded: Decoded) -> FrameMemory:
+        """What stays of a frame for B objects."""
+        encoder = self.pure_model.fusion.memory_encoder
+        camera_logits = decoded.camera_low_res_logits if decoded.camera_given_logits is None else decoded.camera_given_logits
+        camera = encoder.image(frame.camera.stride16, camera_logits[:, None]).flatten(2).transpose(1, 2)
+        lidar = encoder.point(frame.lidar.stride16, decoded.lidar_logits, frame.lidar.sweep.point_cells)
+        absent = (decoded.object_score <= 0)[:, :, None, None] * self.no_obj_embed_spatial
+        return FrameMemory(
+            FramePlace.of(frame),
+            (camera + absent[:, 0]).bfloat16(),
+            (lidar + absent[:, 1]).bfloat16(),
+            decoded.camera_pointer,
+            decoded.lidar_pointer,
+        )
+
+    def _memory_keys(self, frame: EncodedFrame, memory: FrameMemory, t_pos: int) -> ProjectedKeys:
+        """Both sensors' memories of a frame, placed where they are now: B objects, 2304 + M keys."""
+        encoding, place = self.union_pe_func, memory.place
+        current_SE3_past = frame.world_SE3_lidar.inverse() @ place.world_SE3_lidar
+        rotation = torch.tensor(current_SE3_past.rotation).to(place.lidar_positions_m)
+        translation_m = torch.tensor(current_SE3_past.translation_m).to(place.lidar_positions_m)
+        lidar_m = place.lidar_positions_m @ rotation.T + translation_m
+        recency = self.maskmem_tpos_enc[RECENT_FRAMES - t_pos]
+        camera_positions = place.camera_sine.float() + encoding.shared_of_rays(place.rays.moved(current_SE3_past)) + recency
+        lidar_positions = encoding.lidar_sine(lidar_m).bfloat16().float() + encoding.shared_of_positions(lidar_m) + recency
+        attention = self.pure_model.fusion.memory_attention
+        return ProjectedKeys.join(
+            attention.project(memory.camera.float(), camera_positions), attention.project(memory.lidar.float(), lidar_positions)
+        )
+
+    def _pointer_keys(self, frame: EncodedFrame, memory: FrameMemory, distance: float) -> ProjectedKeys:
+        """Both sensors' pointers of a frame, at a distance in time of 0 to 1: B objects, 2 keys."""
+        motion = motion_vector(frame.world_SE3_lidar.inverse() @ memory.place.world_SE3_lidar).to(self.device)
+        position = self.head.obj_ptr_tpos_proj(distance_sine(torch.tensor([distance], device=self.device)))
+        position = position + self.ego_pose_encoder(motion[None])
+        return self.pure_model.fusion.memory_attention.project(torch.stack([memory.camera_pointer, memory.lidar_pointer], dim=1), position)
+
+
+class _PureModel(nn.Module):
+    """The network proper; what the released model keeps beside it are encodings and small projections."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = _Backbone()
+        self.fusion = _Fusion()
+        self.head = _Head()
+
+
+class _Backbone(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.image = ImageEncoder()
+        self.point = _LidarBackbone()
+
+
+class _LidarBackbone(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sparse_3d = nn.Sequential(MinkUNet34())
+
+
+class _Fusion(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory_attention = MemoryAttention()
+        self.memory_encoder = _MemoryEncoders()
+
+
+class _MemoryEncoders(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.image = ImageMemoryEncoder()
+        self.point = LidarMemoryEncoder()
+
+
+class _Head(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sam = SamHead()
