@@ -1,0 +1,1 @@
+"""Between the outside world (files, Label Studio) and the structures: pure functions of numpy data."""

@@ -1,0 +1,171 @@
+"""Sequence folders out: our own layout (docs/formats.md), the inverse of `converters.sequences`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+
+from converters.coco_rle import CocoRle, encode_rle
+from converters.exports.whole_output import whole_directory, write_whole_files
+from converters.point_cloud_files import PcdEncoding, format_pcd
+from converters.sequences.image_file import encode_png
+from converters.sequences.labels import CUBOIDS_FILE, MASKS_FILE, MASKS_VERSION
+from converters.sequences.sequence_folder import LAYOUT_VERSION, SEQUENCE_FILE, ImageFile, pose_to_json, require_camera_name
+from sam4d.structures import Camera, Clip, InputError, Masklet, ObjectMasks, UInt8Array
+
+
+def write_sequence(
+    clip: Clip,
+    directory: str | Path,
+    *,
+    masklets: Sequence[Masklet] = (),
+    encoding: PcdEncoding = "binary",
+    overwrite: bool = False,
+    on_frame: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write a clip as a sequence folder, with `labels/` where there are masklets. The folder appears whole or not at all.
+
+    Images that were read from a sequence folder are copied as they are; others become PNG files.
+
+    Args:
+        encoding: of the sweeps.
+        overwrite: replace a folder that holds something; all of it.
+        on_frame: called after each frame with the number written and the number in all.
+
+    Raises:
+        InputError: the folder holds something already or cannot be written, the clip has no frames, or a sweep or image cannot be read.
+    """
+    if not clip.frames:
+        raise InputError(f"clip {clip.name}", "at least one frame", "none")
+    for name in clip.cameras:
+        require_camera_name(name, f"clip {clip.name}: cameras")
+    with whole_directory(directory, overwrite=overwrite) as folder:
+        frames: list[dict[str, object]] = []
+        for index, frame in enumerate(clip.frames):
+            sweep_path = f"sweeps/{index:06d}.pcd"
+            _write(folder / sweep_path, format_pcd(frame.load_sweep(), encoding))
+            images = {name: _write_image(folder, name, index, load) for name, load in frame.load_images.items()}
+            pose = frame.world_SE3_lidar
+            frames.append(
+                {
+                    "timestamp_ns": frame.timestamp_ns,
+                    "sweep": sweep_path,
+                    "images": images,
+                    "world_SE3_lidar": None if pose is None else pose_to_json(pose),
+                }
+            )
+            if on_frame is not None:
+                on_frame(index + 1, len(clip))
+        description = {
+            "version": LAYOUT_VERSION,
+            "name": clip.name,
+            "forward": clip.forward,
+            "cameras": {name: _camera_json(camera) for name, camera in clip.cameras.items()},
+            "frames": frames,
+        }
+        _write(folder / SEQUENCE_FILE, _json_bytes(description))
+        if masklets:
+            write_labels(clip, masklets, folder)
+
+
+def write_labels(clip: Clip, masklets: Sequence[Masklet], directory: str | Path, *, overwrite: bool = False) -> None:
+    """Write `labels/cuboids.json` and `labels/masks.json` into a folder, usually the sequence's own. Other files there stay.
+
+    cuboids.json: {"frames": [[{"track_id", "label", "center_m", "size_lwh_m", "yaw_rad"}]]}, one list per frame of the clip.
+
+    masks.json: {"version": 1, "objects": [{"object_id", "track_id", "label", "frames": [{"frame_index", "score",
+    "cameras": {camera: RLE}, "lidar": RLE}]}]}, where RLE is COCO's {"size", "counts"}: [height, width] of the image, [points of the
+    sweep, 1] for the LiDAR. Logits of a network are not kept.
+
+    The track id is the object id as a text. Inverse: `converters.sequences.read_masklets`.
+
+    Raises:
+        InputError: two masklets with one object id, an empty label, a mask or cuboid on a frame outside the clip, or files that exist
+            already and may not be overwritten.
+    """
+    _check_masklets(clip, masklets)
+    folder = Path(directory)
+    write_whole_files(
+        {
+            folder / CUBOIDS_FILE: _json_bytes({"frames": [_cuboids_json(masklets, index) for index in range(len(clip))]}),
+            folder / MASKS_FILE: _json_bytes({"version": MASKS_VERSION, "objects": [_masklet_json(masklet) for masklet in masklets]}),
+        },
+        overwrite=overwrite,
+    )
+
+
+def _check_masklets(clip: Clip, masklets: Sequence[Masklet]) -> None:
+    for object_id, count in Counter(masklet.object_id for masklet in masklets).items():
+        if count > 1:
+            raise InputError(f"object {object_id}", "one masklet per object id", f"{count} masklets")
+    for masklet in masklets:
+        if not masklet.label.strip() or not masklet.label.isprintable():
+            raise InputError(f"object {masklet.object_id}", "a label", repr(masklet.label))
+        for frame_index in (*masklet.masks, *masklet.cuboids):
+            if not 0 <= frame_index < len(clip):
+                raise InputError(f"object {masklet.object_id}", f"frames from 0 to {len(clip) - 1}", f"frame {frame_index}")
+
+
+def _cuboids_json(masklets: Sequence[Masklet], frame_index: int) -> list[dict[str, object]]:
+    return [
+        {
+            "track_id": str(masklet.object_id),
+            "label": masklet.label,
+            "center_m": [float(value) for value in masklet.cuboids[frame_index].center_m],
+            "size_lwh_m": [float(value) for value in masklet.cuboids[frame_index].size_lwh_m],
+            "yaw_rad": float(masklet.cuboids[frame_index].yaw_rad),
+        }
+        for masklet in masklets
+        if frame_index in masklet.cuboids
+    ]
+
+
+def _masklet_json(masklet: Masklet) -> dict[str, object]:
+    return {
+        "object_id": masklet.object_id,
+        "track_id": str(masklet.object_id),
+        "label": masklet.label,
+        "frames": [_object_masks_json(frame_index, masks) for frame_index, masks in sorted(masklet.masks.items())],
+    }
+
+
+def _object_masks_json(frame_index: int, masks: ObjectMasks) -> dict[str, object]:
+    cameras: dict[str, CocoRle] = {name: encode_rle(mask) for name, mask in masks.camera_masks.items()}
+    return {"frame_index": frame_index, "score": float(masks.score), "cameras": cameras, "lidar": encode_rle(masks.lidar_mask)}
+
+
+def _camera_json(camera: Camera) -> dict[str, object]:
+    return {
+        "width": camera.width_px,
+        "height": camera.height_px,
+        "model": "pinhole",
+        "intrinsics": {
+            "fx": float(camera.fx_px),
+            "fy": float(camera.fy_px),
+            "cx": float(camera.cx_px),
+            "cy": float(camera.cy_px),
+        },
+        "distortion": [float(value) for value in camera.distortion],
+        "lidar_SE3_cam": pose_to_json(camera.lidar_SE3_cam),
+    }
+
+
+def _write_image(folder: Path, camera: str, index: int, load: Callable[[], UInt8Array]) -> str:
+    if isinstance(load, ImageFile):
+        suffix, data = PurePosixPath(load.path).suffix, load.file_bytes()
+    else:
+        suffix, data = ".png", encode_png(load())
+    path = f"images/{camera}/{index:06d}{suffix}"
+    _write(folder / path, data)
+    return path
+
+
+def _write(file: Path, data: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)
+
+
+def _json_bytes(document: object) -> bytes:
+    return (json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()

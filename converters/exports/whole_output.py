@@ -1,0 +1,76 @@
+"""Output that is there whole or not at all: written under a temporary name beside its place, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from sam4d.structures import InputError
+
+
+@contextlib.contextmanager
+def whole_directory(directory: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A folder to write into, which takes the place of `directory` when the block ends well and vanishes when it does not.
+
+    Raises:
+        InputError: `directory` is a file, or holds something and may not be overwritten, or cannot be written.
+    """
+    target = Path(directory)
+    if target.exists() and not target.is_dir():
+        raise InputError(str(target), "a folder or nothing", "a file")
+    if not overwrite and target.is_dir() and any(target.iterdir()):
+        raise InputError(str(target), "an empty folder or nothing (or permission to overwrite)", "a folder with files")
+    with _readable_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        with _readable_errors(target):
+            # A second level, because mkdtemp makes folders that only their owner may read.
+            output = scratch / "new"
+            output.mkdir()
+            yield output
+            if target.exists():
+                target.rename(scratch / "old")
+            output.rename(target)
+    except BaseException:
+        if (scratch / "old").exists() and not target.exists():
+            (scratch / "old").rename(target)
+        raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_whole_files(contents: Mapping[Path, bytes], *, overwrite: bool = False) -> None:
+    """Write files so that each is there whole or not at all, and none if one of them cannot be written or already exists.
+
+    Raises:
+        InputError: a file exists and may not be overwritten, or cannot be written.
+    """
+    for path in contents:
+        if path.exists() and not overwrite:
+            raise InputError(str(path), "nothing (or permission to overwrite)", "a file")
+    temporary: dict[Path, Path] = {}
+    try:
+        for path, data in contents.items():
+            with _readable_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                temporary[path] = path.with_name(f".{path.name}.{os.getpid()}.partial")
+                temporary[path].write_bytes(data)
+        for path, partial in temporary.items():
+            with _readable_errors(path):
+                partial.replace(path)
+    finally:
+        for partial in temporary.values():
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _readable_errors(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(str(target), "a place that can be written", error.strerror or str(error)) from error
