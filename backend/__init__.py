@@ -1,0 +1,1 @@
+"""The edge: HTTP, Label Studio, the command line."""

@@ -1,0 +1,57 @@
+"""The composition root: settings, engine, files and open tasks become one service, and the service an ASGI app.
+
+    gunicorn 'backend.asgi:create_app()' --worker-class uvicorn_worker.UvicornWorker
+
+Without --preload: each worker builds its own engine after the fork.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from starlette.applications import Starlette
+
+from backend.http import build_app
+from backend.media import MediaReader
+from backend.service import LabellingService
+from backend.sessions import SessionStore
+from backend.settings import Settings
+from sam4d.predictor import build_predictor
+
+
+def build_service(settings: Settings) -> LabellingService:
+    """Everything behind the endpoints. Raises InputError where the engine is unknown."""
+    return LabellingService(
+        predictor=build_predictor(settings.engine),
+        media=MediaReader(settings),
+        sessions=SessionStore(settings.session_count, settings.session_bytes),
+        interactive_seconds=settings.interactive_seconds,
+        batch_seconds=settings.batch_seconds,
+        masks_per_task=settings.masks_per_task,
+    )
+
+
+def create_app(settings: Settings | None = None) -> Starlette:
+    """The app of one process; settings from the environment where none are given."""
+    if settings is None:
+        settings = Settings.from_environment()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return build_app(build_service(settings), settings)
+
+
+class _ProcessService:
+    """The one service of a process whose server is not ours: the stock servers construct the model class themselves."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._service: LabellingService | None = None
+
+    def __call__(self) -> LabellingService:
+        with self._lock:
+            if self._service is None:
+                self._service = build_service(Settings.from_environment())
+            return self._service
+
+
+process_service = _ProcessService()

@@ -1,0 +1,140 @@
+"""The command line: `sam4d WORD ...`. Bad input is one line on standard error and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from backend.commands import checkpoints, files, projects, services
+from backend.embedded import ChildProcessFailedError, terminated_like_interrupted
+from backend.errors import one_line
+from backend.settings import Settings
+from sam4d.structures import InputError
+
+Command: TypeAlias = Callable[[argparse.Namespace, Settings], int]
+
+DEFAULT_DIRECTORY = Path(".sam4d")
+DEFAULT_LABEL_STUDIO = Path(__file__).parents[1] / ".venv-label-studio"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 done, 1 a part failed, 2 bad input, 130 interrupted."""
+    parsed = build_parser().parse_args(arguments)
+    try:
+        command: Command = parsed.command
+        with terminated_like_interrupted():
+            return command(parsed, Settings.from_environment())
+    except InputError as error:
+        print(f"sam4d: {one_line(str(error))}", file=sys.stderr)
+        return 2
+    except ChildProcessFailedError as error:
+        print(f"sam4d: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("sam4d: interrupted", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sam4d", description="One click: an object's masks, points and cuboids over a whole drive, in Label Studio."
+    )
+    words = parser.add_subparsers(required=True, metavar="WORD")
+    _add_services(words)
+    _add_projects(words)
+    _add_files(words)
+    _add_checkpoints(words)
+    return parser
+
+
+def _add_services(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    up = words.add_parser("up", help="Label Studio and the backend on this machine, until Ctrl-C")
+    demo = words.add_parser("demo", help="up, with a synthetic drive imported, pre-annotated and opened")
+    for word, command in ((up, services.run_up), (demo, services.run_demo)):
+        word.set_defaults(command=command)
+        _add_directory(word)
+        word.add_argument("--port", type=int, default=8080, help="Label Studio's; 0 picks a free one (default %(default)s)")
+        word.add_argument("--backend-port", type=int, default=9090, help="the backend's; 0 picks a free one (default %(default)s)")
+        word.add_argument("--label-studio", type=Path, default=DEFAULT_LABEL_STUDIO, help="its virtual environment (default %(default)s)")
+    demo.add_argument("--frames", type=int, default=20, help="of the synthetic drive, where there is none yet (default %(default)s)")
+    demo.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    serve = words.add_parser("serve", help="the backend alone; settings come from the environment")
+    serve.set_defaults(command=services.run_serve)
+
+
+def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    imports = words.add_parser("import", help="make a project's tasks of drives")
+    imports.set_defaults(command=projects.run_import)
+    imports.add_argument("sequences", nargs="+", metavar="SEQUENCE", help="folder of a drive")
+    imports.add_argument("--project", required=True, metavar="NAME", help="made where there is none of this name")
+    imports.add_argument("--labels", help="with commas between (default: the project's own, else Car,Truck,Bus,Pedestrian,...)")
+    imports.add_argument("--frames-per-task", type=int, default=20, metavar="N", help="default %(default)s")
+    imports.add_argument("--overlap", type=int, default=2, metavar="N", help="frames that consecutive tasks share (default %(default)s)")
+    imports.add_argument("--range", type=float, default=50.0, metavar="METRES", help="of the bird's-eye view (default %(default)s)")
+    imports.add_argument("--backend", metavar="URL", help="where Label Studio finds the backend")
+
+    preannotate = words.add_parser("preannotate", help="find a project's objects without a click")
+    preannotate.set_defaults(command=projects.run_preannotate)
+    preannotate.add_argument("project", metavar="PROJECT")
+    preannotate.add_argument("--resume", action="store_true", help="only tasks without a prediction of this engine version")
+    preannotate.add_argument("--masks-per-task", type=_positive, metavar="N", help="the best objects, up to N masks (default 200)")
+
+    export = words.add_parser("export", help="write what people labelled")
+    export.set_defaults(command=projects.run_export)
+    export.add_argument("project", metavar="PROJECT")
+    export.add_argument("--format", required=True, choices=("sequence", "kitti-tracking"))
+    export.add_argument("--output", required=True, metavar="DIR")
+    export.add_argument(
+        "--include",
+        choices=("annotations", "drafts", "predictions"),
+        default="annotations",
+        help="what was submitted; or also unsubmitted drafts; or also predictions of tasks that nobody labelled (default %(default)s)",
+    )
+    export.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    for word in (imports, preannotate, export):
+        _add_directory(word)
+        word.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+
+
+def _add_files(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    simulate = words.add_parser("simulate", help="write the synthetic drive with its exact labels")
+    simulate.set_defaults(command=files.run_simulate)
+    simulate.add_argument("output", metavar="OUTPUT")
+    simulate.add_argument("--seed", type=int, default=0)
+    simulate.add_argument("--frames", type=int, default=20)
+
+    evaluate = words.add_parser("evaluate", help="click on a labelled drive's objects and measure the answers")
+    evaluate.set_defaults(command=files.run_evaluate)
+    evaluate.add_argument("sequence", metavar="SEQUENCE", help="folder of a drive with labels/cuboids.json")
+    evaluate.add_argument("--sensor", choices=("lidar", "camera"), default="lidar", help="where to click (default %(default)s)")
+    evaluate.add_argument("--json", action="store_true", help="every object's figures as JSON on standard output")
+
+    label_config = words.add_parser("label-config", help="print the labelling configuration of a drive")
+    label_config.set_defaults(command=files.run_label_config)
+    label_config.add_argument("sequence", metavar="SEQUENCE")
+    label_config.add_argument("--labels", help="with commas between")
+
+
+def _add_checkpoints(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    checkpoint = words.add_parser("checkpoint", help="look at a checkpoint of the SAM4D network")
+    what = checkpoint.add_subparsers(required=True, metavar="WHAT")
+    inspect = what.add_parser("inspect", help="say whether the network can use the file, and what it is called")
+    inspect.set_defaults(command=checkpoints.run_inspect)
+    inspect.add_argument("checkpoint", type=Path, metavar="FILE", help=".pth or .safetensors")
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, found {text!r}")
+    return int(text)
+
+
+def _add_directory(word: argparse.ArgumentParser) -> None:
+    word.add_argument("--directory", type=Path, default=DEFAULT_DIRECTORY, help="where `sam4d up` keeps everything (default %(default)s)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""import, preannotate and export: what happens to a project."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from backend.commands.connection import Connection, find_connection
+from backend.commands.output import ProgressBars, complain, say, say_json
+from backend.export import export_project
+from backend.label_studio import LabelStudioClient, Project
+from backend.preannotate import TaskOutcome, preannotate
+from backend.projects import ImportedSequence, ImportOptions, import_sequences
+from backend.settings import Settings
+from sam4d.predictor import build_predictor
+
+
+def run_import(arguments: argparse.Namespace, settings: Settings) -> int:
+    connection = find_connection(settings, arguments.directory)
+    backend = replace(connection.backend, url=arguments.backend) if arguments.backend else connection.backend
+    labels = tuple(label.strip() for label in arguments.labels.split(",")) if arguments.labels is not None else None
+    with connection.client() as client, ProgressBars(hidden=arguments.json) as progress:
+        project, imported = import_sequences(
+            client,
+            arguments.project,
+            arguments.sequences,
+            data_root=connection.data_root(),
+            backend=backend,
+            model_version=build_predictor(settings.engine).version,
+            options=ImportOptions(labels, arguments.frames_per_task, arguments.overlap, arguments.range),
+            progress=progress,
+        )
+        url = project_url(client, project)
+    if arguments.json:
+        say_json({"project_id": project.project_id, "url": url, "sequences": [asdict(sequence) for sequence in imported]})
+        return 0
+    for sequence in imported:
+        say(describe(sequence))
+    say(f"project {project.title!r}: {url}")
+    return 0
+
+
+def run_preannotate(arguments: argparse.Namespace, settings: Settings) -> int:
+    connection = find_connection(settings, arguments.directory)
+    with connection.client() as client:
+        project = client.get_project(arguments.project)
+        outcomes = preannotate_all(
+            connection,
+            client,
+            project,
+            masks_per_task=arguments.masks_per_task or settings.masks_per_task,
+            resume=arguments.resume,
+            hidden=arguments.json,
+        )
+    failed = [outcome for outcome in outcomes if outcome.failure is not None]
+    predicted = [outcome for outcome in outcomes if outcome.objects is not None]
+    if arguments.json:
+        say_json({"project_id": project.project_id, "tasks": [asdict(outcome) for outcome in outcomes]})
+    else:
+        skipped = len(outcomes) - len(predicted) - len(failed)
+        objects = sum(outcome.objects or 0 for outcome in predicted)
+        say(f"project {project.title!r}: {objects} objects in {len(predicted)} tasks, {skipped} tasks skipped, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+def run_export(arguments: argparse.Namespace, settings: Settings) -> int:
+    connection = find_connection(settings, arguments.directory)
+    with connection.client() as client, ProgressBars(hidden=arguments.json) as progress:
+        exported = export_project(
+            client,
+            client.get_project(arguments.project),
+            connection.open_clip(),
+            arguments.format,
+            Path(arguments.output),
+            include=arguments.include,
+            overwrite=arguments.overwrite,
+            progress=lambda done, total: progress("reading tasks", done, total),
+        )
+    if arguments.json:
+        say_json({"output": arguments.output, "sequences": [asdict(sequence) for sequence in exported]})
+        return 0
+    for sequence in exported:
+        say(f"{sequence.name}: {sequence.objects} objects from {sequence.labelled_tasks} of {sequence.tasks} tasks")
+    say(f"written to {arguments.output}")
+    return 0
+
+
+def preannotate_all(
+    connection: Connection, client: LabelStudioClient, project: Project, *, masks_per_task: int, resume: bool, hidden: bool
+) -> list[TaskOutcome]:
+    """Every task's outcome, with a progress bar; failures are complained about as they come."""
+    total = len(client.tasks(project))
+    outcomes = []
+    with ProgressBars(hidden=hidden) as progress:
+        progress("pre-annotating tasks", 0, total)
+        predictor = build_predictor(connection.settings.engine)
+        for outcome in preannotate(client, project, predictor, connection.open_clip(), masks_per_task=masks_per_task, resume=resume):
+            outcomes.append(outcome)
+            if outcome.failure is not None:
+                complain(f"task {outcome.task_id}: {outcome.failure}")
+            if outcome.left_out:
+                found = (outcome.objects or 0) + outcome.left_out
+                complain(f"task {outcome.task_id}: the best {outcome.objects} of {found} objects, for at most {masks_per_task} masks")
+            progress("pre-annotating tasks", len(outcomes), total)
+    return outcomes
+
+
+def project_url(client: LabelStudioClient, project: Project) -> str:
+    return f"{client.url}/projects/{project.project_id}/data"
+
+
+def describe(sequence: ImportedSequence) -> str:
+    """One line on a drive that was imported, and one on everything odd in it."""
+    line = f"{sequence.name}: {sequence.new_tasks} new tasks of {sequence.tasks}"
+    return "\n".join([line, *(f"  note: {note}" for note in sequence.notes)])

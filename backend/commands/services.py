@@ -1,0 +1,111 @@
+"""up, demo and serve: what runs until it is stopped."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import webbrowser
+from collections.abc import Iterator
+
+from backend.commands.connection import find_connection
+from backend.commands.output import ProgressBars, complain, say
+from backend.commands.projects import describe, preannotate_all, project_url
+from backend.embedded import Services, Workplace, gunicorn_command, running_child, running_services
+from backend.projects import ImportOptions, import_sequences
+from backend.settings import Settings
+from sam4d.predictor import build_predictor
+
+DEMO_PROJECT = "Synthetic drive"
+DEMO_SEQUENCE = "synthetic_drive"
+DEMO_OPTIONS = ImportOptions(frames_per_task=5, overlap=1)
+"""Short tasks: a click waits for Label Studio to read every mask of the page back."""
+
+
+def run_up(arguments: argparse.Namespace, settings: Settings) -> int:
+    with _started(arguments) as services:
+        say(welcome(services, services.login.label_studio_url))
+        _wait(services)
+    return 0
+
+
+def run_demo(arguments: argparse.Namespace, settings: Settings) -> int:
+    workplace = Workplace(arguments.directory.resolve())
+    workplace.prepare()
+    sequence = workplace.data_root / "sequences" / DEMO_SEQUENCE
+    with contextlib.ExitStack() as running:
+        recording = None
+        if not sequence.exists():
+            # beside Label Studio's start, which keeps one processor busy
+            command = [sys.executable, "-m", "backend.cli", "simulate", str(sequence), "--frames", str(arguments.frames)]
+            log = workplace.logs / "simulation.log"
+            recording = running.enter_context(running_child("the simulation", command, log, None, workplace.directory))
+        services = running.enter_context(_started(arguments))
+        if recording is not None:
+            say("recording a synthetic drive ...")
+            recording.wait_until_done()
+        connection = find_connection(Settings(engine=settings.engine), arguments.directory)
+        with connection.client() as client, ProgressBars() as progress:
+            project, imported = import_sequences(
+                client,
+                DEMO_PROJECT,
+                [sequence],
+                data_root=services.workplace.data_root,
+                backend=connection.backend,
+                model_version=build_predictor(settings.engine).version,
+                options=DEMO_OPTIONS,
+                progress=progress,
+            )
+            for drive in imported:
+                say(describe(drive))
+            outcomes = preannotate_all(connection, client, project, masks_per_task=settings.masks_per_task, resume=True, hidden=False)
+            address = project_url(client, project)
+        if not any(outcome.failure for outcome in outcomes):
+            say("pre-annotated: open a task, switch Auto-Annotation on, choose a label and the smart point tool, click on an object")
+        say(welcome(services, address))
+        if not arguments.no_browser:
+            open_in_browser(address)
+        _wait(services)
+    return 0
+
+
+def run_serve(arguments: argparse.Namespace, settings: Settings) -> int:
+    """The backend alone. It takes this process's place, signals and environment included."""
+    command = gunicorn_command(settings.host, settings.port, settings.workers)
+    os.execv(command[0], command)  # noqa: S606
+
+
+def welcome(services: Services, address: str) -> str:
+    login = services.login
+    return (
+        f"\nLabel Studio: {address}\n"
+        f"  login     {login.username}\n"
+        f"  password  {login.password}\n"
+        f"backend       {login.backend_url}\n"
+        f"files         {services.workplace.directory}\n"
+        "Ctrl-C stops both; everything is kept for the next time."
+    )
+
+
+def open_in_browser(address: str) -> None:
+    """In a graphical browser, where there is one; a text browser would take the terminal over."""
+    with contextlib.suppress(webbrowser.Error):
+        browser = webbrowser.get()
+        if type(browser) is not webbrowser.GenericBrowser:
+            browser.open(address)
+
+
+@contextlib.contextmanager
+def _started(arguments: argparse.Namespace) -> Iterator[Services]:
+    say("starting Label Studio and the backend (the first start takes about a minute) ...")
+    workplace = Workplace(arguments.directory.resolve())
+    with running_services(workplace, arguments.label_studio, arguments.port, arguments.backend_port) as services:
+        yield services
+
+
+def _wait(services: Services) -> None:
+    try:
+        services.wait()
+    except KeyboardInterrupt:
+        complain("\nstopping ...")

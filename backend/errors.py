@@ -1,0 +1,53 @@
+"""What a client is told when something is wrong: one line and an id under which the log holds the rest."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass
+
+from sam4d.structures import InputError
+
+logger = logging.getLogger(__name__)
+
+
+class RequestError(InputError):
+    """The request itself cannot be read, whatever it asks: not JSON, too large, a field of the wrong type."""
+
+    def __init__(self, where: str, expected: str, found: str, status: int = 400) -> None:
+        super().__init__(where, expected, found)
+        self.status = status
+
+
+class MediaError(InputError):
+    """A file that a task names cannot be had: Label Studio is unreachable, refuses the token, or has no such file."""
+
+
+@dataclass(frozen=True)
+class ErrorAnswer:
+    """HTTP status, the line for the client, and the id that the log line carries too."""
+
+    status: int
+    message: str
+    error_id: str
+
+
+def answer_error(error: Exception, doing: str) -> ErrorAnswer:
+    """Log an error and say what the client may know of it.
+
+    An InputError is the client's own and is told in full; of anything else only the id leaves this process.
+    """
+    error_id = secrets.token_hex(4)
+    if isinstance(error, InputError):
+        status = error.status if isinstance(error, RequestError) else 422
+        message = one_line(str(error))
+        logger.warning("%s refused [%s]: %s", doing, error_id, message)
+        return ErrorAnswer(status, message, error_id)
+    logger.error("%s failed [%s]", doing, error_id, exc_info=error)
+    return ErrorAnswer(500, f"{doing} failed; the backend's log says more under {error_id}", error_id)
+
+
+def one_line(text: str, longest: int = 2000) -> str:
+    """The text on one line, cut where it is very long: what a request holds may be repeated in a message."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else f"{line[:longest]}..."

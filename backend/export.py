@@ -1,0 +1,117 @@
+"""What people labelled in a project, as files."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from backend.label_studio import LabelledTask, Labels, LabelStudioClient, Project
+from converters.exports import Window, join_windows, write_kitti_tracking, write_labels
+from converters.reconcile import regions_to_masklets
+from converters.tasks import TaskWindow, parse_task_data
+from sam4d.structures import Clip, InputError, Masklet
+
+ExportFormat: TypeAlias = Literal["sequence", "kitti-tracking"]
+Include: TypeAlias = Literal["annotations", "drafts", "predictions"]
+
+
+@dataclass(frozen=True)
+class ExportedSequence:
+    """What was written of one sequence, and how many of its tasks it comes from."""
+
+    name: str
+    objects: int
+    labelled_tasks: int
+    tasks: int
+
+
+@dataclass(frozen=True)
+class _LabelledWindow:
+    task_id: int
+    window: TaskWindow
+    labels: Labels | None
+
+
+def export_project(
+    client: LabelStudioClient,
+    project: Project,
+    open_clip: Callable[[str], Clip],
+    export_format: ExportFormat,
+    output: Path,
+    *,
+    include: Include = "annotations",
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[ExportedSequence, ...]:
+    """Write the labels of every sequence of a project, its tasks' objects joined into one track per object.
+
+    "sequence" writes OUTPUT/NAME/labels/, "kitti-tracking" OUTPUT/label_02/NAME.txt and OUTPUT/calib/NAME.txt.
+
+    Args:
+        open_clip: the whole sequence at a task's address.
+        include: "annotations" only what was submitted, the newest of a task; "drafts" what was saved but not submitted too, where it is
+            newer; "predictions" also the engine's answers of tasks that nobody has labelled.
+        overwrite: replace files that are there.
+
+    Raises:
+        InputError: nothing labelled, a task or region that cannot be read, two sequences of one name, files in the way. Labels are read
+            entirely before any is written.
+    """
+    tasks = client.tasks(project)
+    windows: dict[str, list[_LabelledWindow]] = {}
+    for index, task in enumerate(tasks):
+        with _named(task.task_id):
+            window = parse_task_data(task.data)
+        labels = choose_labels(client.labelled_task(task), include)
+        windows.setdefault(window.sequence, []).append(_LabelledWindow(task.task_id, window, labels))
+        progress(index + 1, len(tasks))
+    drives: dict[str, tuple[Clip, tuple[Masklet, ...], ExportedSequence]] = {}
+    for address, labelled in windows.items():
+        read = [item for item in labelled if item.labels is not None]
+        if not read:
+            continue
+        clip = open_clip(address)
+        if clip.name in drives:
+            raise InputError(f"project {project.title!r}", "sequences of distinct names", f"two of the name {clip.name}")
+        masklets = join_windows([read_window(item, clip) for item in read])
+        drives[clip.name] = (clip, masklets, ExportedSequence(clip.name, len(masklets), len(read), len(labelled)))
+    if not drives:
+        hint = "" if include == "predictions" else " (--include drafts or predictions takes more)"
+        raise InputError(f"project {project.title!r}", f"at least one task with labels{hint}", f"none among {len(tasks)} tasks")
+    for clip, masklets, _ in drives.values():
+        if export_format == "sequence":
+            write_labels(clip, masklets, output / clip.name, overwrite=overwrite)
+        else:
+            write_kitti_tracking(clip, masklets, output, overwrite=overwrite)
+    return tuple(exported for _, _, exported in drives.values())
+
+
+def choose_labels(task: LabelledTask, include: Include) -> Labels | None:
+    """What counts of all that was labelled in a task; None where nothing does. Annotations that were cancelled (skipped) do not."""
+    candidates = [labels for labels in task.annotations if not labels.was_cancelled]
+    if include != "annotations":
+        candidates += [labels for labels in task.drafts if not labels.was_cancelled]
+    if not candidates and include == "predictions":
+        candidates = list(task.predictions)
+    return max(candidates, key=lambda labels: labels.updated_at, default=None)
+
+
+def read_window(labelled: _LabelledWindow, clip: Clip) -> Window:
+    """The objects of one task. `clip`: the whole sequence."""
+    window, labels = labelled.window, labelled.labels
+    shown = clip.window(window.first_frame, window.frame_count)
+    with _named(labelled.task_id):
+        masklets = tuple(regions_to_masklets(labels.result if labels is not None else (), window, shown))
+    return Window(window.first_frame, window.frame_count, masklets)
+
+
+@contextlib.contextmanager
+def _named(task_id: int) -> Iterator[None]:
+    """Says of which task an error is, so that it can be opened and put right."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"task {task_id}, {error.where}", error.expected, error.found) from None

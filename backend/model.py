@@ -1,0 +1,66 @@
+"""The model as Label Studio's ML backends know it. It holds nothing: servers construct it anew on every request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from label_studio_ml.model import LabelStudioMLBase
+
+if TYPE_CHECKING:
+    from backend.service import LabellingService
+
+Prediction = dict[str, Any]
+
+
+class Sam4DBackend(LabelStudioMLBase):  # type: ignore[misc]  # label-studio-ml is not typed
+    """One class for label-studio-ml 1.0.9 and 2.x, under their stock servers and under ours.
+
+    The two are told apart by `setup`, which only 2.x has. Construction is cheap; the predictor and the open tasks live in the service.
+
+    Args:
+        project_id: "<id>.<timestamp>" or "<id>"; 1.0.9 does not say it.
+        label_config: the project's labelling configuration.
+        service: what answers; None takes this process's own, built from the environment when first asked.
+    """
+
+    def __init__(
+        self, project_id: str | None = None, label_config: str | None = None, *, service: LabellingService | None = None, **kwargs: Any
+    ) -> None:
+        if hasattr(LabelStudioMLBase, "setup"):
+            super().__init__(project_id=project_id, label_config=label_config)
+        else:
+            # Its own parser fails on what ours explains, and resolves entities.
+            super().__init__(label_config=None, **kwargs)
+            self.label_config = label_config
+        self._service = service
+        self._sam4d_project = project_id
+        self._sam4d_label_config = label_config
+
+    def setup(self) -> None:
+        """Called by 2.x on construction; there is nothing to load."""
+
+    def predict(self, tasks: Sequence[Mapping[str, Any]], context: Mapping[str, Any] | None = None, **kwargs: Any) -> list[Prediction]:
+        """One prediction per task, in order: {"result": regions, "score": float, "model_version": text}.
+
+        Args:
+            tasks: as Label Studio serialises them.
+            context: the click, box or brush {"result": [...]} of interactive labelling, or None.
+
+        Raises:
+            InputError: what a click asks cannot be answered. Without a click, a task that cannot be answered has an empty result.
+        """
+        # 1.0.9 leaves out the project: tasks carry its id themselves.
+        return self._answering().predict(tasks, self._sam4d_project, self._sam4d_label_config or "", context)
+
+    def fit(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Called with every change in the project; corrected masklets are exported for training, not learnt here."""
+        return {}
+
+    def _answering(self) -> LabellingService:
+        if self._service is None:
+            # The stock servers construct this class themselves and can hand it nothing.
+            from backend.asgi import process_service
+
+            self._service = process_service()
+        return self._service

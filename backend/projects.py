@@ -1,0 +1,312 @@
+"""A recorded drive becomes a Label Studio project: checked first, then files, then the project; all of it or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeAlias
+from urllib.parse import quote
+
+from backend.label_studio import LabelStudioClient, Project
+from backend.media import LOCAL_FILES_PATH
+from converters.birds_eye import render_birds_eye, render_placeholder
+from converters.exports.whole_output import whole_directory
+from converters.label_config import build_label_config, camera_tags, parse_label_config
+from converters.sequences import check_sequence, open_sequence
+from converters.sequences.image_file import encode_png
+from converters.sequences.sequence_folder import SEQUENCE_FILE, ImageFile, SweepFile
+from converters.tasks import TaskWindow, build_task_data, frame_windows, parse_task_data
+from sam4d.geometry import BirdsEyeView
+from sam4d.structures import Clip, InputError
+
+DEFAULT_LABELS = ("Car", "Truck", "Bus", "Pedestrian", "Cyclist", "Motorcycle", "Object")
+BACKEND_TITLE = "SAM4D"
+SHOWN_BY_BROWSERS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called with what is being done, how many steps of it are done and how many there are."""
+
+
+@dataclass(frozen=True)
+class BackendAddress:
+    """Where Label Studio finds the backend, and how it logs in there."""
+
+    url: str
+    user: str | None = None
+    password: str | None = None
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """How drives become tasks. `labels` is None where an existing project's own, else the default ones, are meant."""
+
+    labels: tuple[str, ...] | None = None
+    frames_per_task: int = 20
+    overlap: int = 2
+    range_m: float = 50.0
+    metres_per_pixel: float = 0.1
+
+
+@dataclass(frozen=True)
+class ImportedSequence:
+    """What became of one drive. `notes`: what is odd in it, but no obstacle."""
+
+    name: str
+    address: str
+    new_tasks: int
+    tasks: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Drive:
+    source: Path
+    clip: Clip
+    notes: tuple[str, ...]
+    windows: tuple[tuple[int, int], ...]
+
+
+def import_sequences(
+    client: LabelStudioClient,
+    title: str,
+    paths: Sequence[str | Path],
+    *,
+    data_root: Path,
+    backend: BackendAddress | None,
+    model_version: str,
+    options: ImportOptions = ImportOptions(),
+    progress: Progress = lambda step, done, total: None,
+) -> tuple[Project, tuple[ImportedSequence, ...]]:
+    """Make tasks of drives, in a new project or in the one of this title, which gets only what it does not have yet.
+
+    Args:
+        data_root: what Label Studio serves as its local files, at the same path for it and for us. Drives outside are brought in
+            under `sequences/`, hard-linked where possible; rendered images lie under `derived/`.
+        backend: connected to the project; None connects none.
+        model_version: whose predictions the project shows.
+
+    Raises:
+        InputError: a drive, an option or the existing project is not right, or Label Studio refuses. Nothing is left behind then, and
+            the import can be run again.
+    """
+    if not 3 <= len(title.strip()) <= 50:
+        raise InputError("project title", "3 to 50 characters", repr(title))
+    view_check = BirdsEyeView(options.range_m, options.metres_per_pixel)
+    if not (options.range_m > 0 and 64 <= view_check.size_px <= 8192):
+        raise InputError("range", "5 to 400 metres", f"{options.range_m:g}")
+    client.check_access()
+    data_root = data_root.resolve()
+    drives = tuple(_read_drive(Path(path), options, progress) for path in paths)
+    project = client.find_project(title)
+    _require_one_rig(drives, project, options)
+
+    with _undone_on_failure() as undo:
+        views = [BirdsEyeView(options.range_m, options.metres_per_pixel, drive.clip.forward) for drive in drives]
+        folders = [_bring_in(drive, data_root, undo) for drive in drives]
+        rendered = [
+            _render(drive.clip, folder, view, data_root, undo, progress) for drive, folder, view in zip(drives, folders, views, strict=True)
+        ]
+        if project is None:
+            labels = options.labels or DEFAULT_LABELS
+            config = build_label_config(drives[0].clip.cameras, labels)
+            project = client.create_project(title, config, description="Made by `sam4d import`", model_version=model_version)
+            undo.append(lambda created=project: client.delete_project(created))  # type: ignore[misc]
+        for folder in (*folders, *rendered):
+            client.ensure_local_files(project, str(folder), str(folder.relative_to(data_root)))
+        if backend is not None:
+            client.connect_backend(project, backend.url, title=BACKEND_TITLE, user=backend.user, password=backend.password)
+
+        present = _windows_present(client, project)
+        imported = []
+        for drive, folder, derived, view in zip(drives, folders, rendered, views, strict=True):
+            address = local_files_address(folder.relative_to(data_root))
+            missing = _missing_windows(drive, address, present.setdefault(address, {}))
+            present[address].update(missing)
+            data = [_task_data(drive.clip, TaskWindow(address, first, count, view), folder, derived, data_root) for first, count in missing]
+            task_ids = client.add_tasks(project, data)
+            undo.append(lambda added=task_ids: client.delete_tasks(added))  # type: ignore[misc]
+            imported.append(ImportedSequence(drive.clip.name, address, len(task_ids), len(drive.windows), drive.notes))
+    return project, tuple(imported)
+
+
+def local_files_address(path: Path | PurePosixPath) -> str:
+    """The address, relative to Label Studio's own, of a file or folder below its document root."""
+    return f"{LOCAL_FILES_PATH}?d={quote(path.as_posix())}"
+
+
+@contextlib.contextmanager
+def _undone_on_failure() -> Iterator[list[Callable[[], None]]]:
+    """A list of steps to undo, taken back last first where the block fails. What cannot be undone does not hide why it failed."""
+    undo: list[Callable[[], None]] = []
+    try:
+        yield undo
+    except BaseException:
+        for step in reversed(undo):
+            with contextlib.suppress(InputError, OSError):
+                step()
+        raise
+
+
+def _read_drive(path: Path, options: ImportOptions, progress: Progress) -> _Drive:
+    clip = open_sequence(path)
+    windows = frame_windows(len(clip), options.frames_per_task, options.overlap)
+    notes = check_sequence(clip, lambda done, total: progress(f"checking {clip.name}", done, total))
+    source = (path.parent if path.name == SEQUENCE_FILE else path).resolve()
+    return _Drive(source, clip, notes, tuple(windows))
+
+
+def _require_one_rig(drives: Sequence[_Drive], project: Project | None, options: ImportOptions) -> None:
+    """All drives of a project show the same cameras, because the page is one for all its tasks."""
+    for drive in drives[1:]:
+        if set(drive.clip.cameras) != set(drives[0].clip.cameras):
+            raise InputError(
+                f"cameras of {drive.clip.name}",
+                f"those of {drives[0].clip.name} ({_listed(drives[0].clip.cameras)}); other cameras need a project of their own",
+                _listed(drive.clip.cameras),
+            )
+    if project is None:
+        return
+    config = parse_label_config(project.label_config)
+    tags = camera_tags(drives[0].clip.cameras).values()
+    if set(config.cameras) != set(tags):
+        raise InputError(
+            f"cameras of {drives[0].clip.name}",
+            f"those of project {project.title!r} ({_listed(config.cameras)}); other cameras need a project of their own",
+            _listed(tags),
+        )
+    if options.labels is not None and set(options.labels) != set(config.labels):
+        raise InputError("labels", f"those of project {project.title!r} ({_listed(config.labels)})", _listed(options.labels))
+
+
+def _listed(names: object) -> str:
+    return ", ".join(map(str, names)) or "none"  # type: ignore[call-overload]
+
+
+def _bring_in(drive: _Drive, data_root: Path, undo: list[Callable[[], None]]) -> Path:
+    """The drive's folder below the data root, where it is or brought in."""
+    if drive.source.is_relative_to(data_root):
+        if drive.source == data_root:
+            raise InputError(str(drive.source), "a folder below the data root", "the data root itself")
+        return drive.source
+    target = data_root / "sequences" / drive.source.name
+    if target.exists():
+        if not _same_files(drive, target):
+            raise InputError(
+                str(target), f"the drive of {drive.source}, or nothing", "another drive of this name; rename the new one's folder"
+            )
+        return target
+    try:
+        with whole_directory(target) as folder:
+            for name in (SEQUENCE_FILE, *_files(drive.clip)):
+                place = folder / name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                _link_or_copy((drive.source / name).resolve(), place)
+    except OSError as error:
+        raise InputError(str(target), "room for the drive's files", error.strerror or str(error)) from None
+    undo.append(lambda: shutil.rmtree(target))
+    return target
+
+
+def _files(clip: Clip) -> Iterator[str]:
+    for frame in clip.frames:
+        for load in (frame.load_sweep, *frame.load_images.values()):
+            if isinstance(load, SweepFile | ImageFile):
+                yield load.path
+
+
+def _same_files(drive: _Drive, folder: Path) -> bool:
+    """By description and file sizes: sweeps of different drives hardly ever agree in all of them."""
+    with contextlib.suppress(OSError):
+        return (folder / SEQUENCE_FILE).read_bytes() == (drive.source / SEQUENCE_FILE).read_bytes() and all(
+            (folder / name).stat().st_size == (drive.source / name).stat().st_size for name in _files(drive.clip)
+        )
+    return False
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    if target.exists():
+        return
+    try:
+        os.link(source, target)
+    except OSError:
+        # another file system, or one without links
+        shutil.copyfile(source, target)
+
+
+def _render(clip: Clip, folder: Path, view: BirdsEyeView, data_root: Path, undo: list[Callable[[], None]], progress: Progress) -> Path:
+    """The folder of the drive's bird's-eye images and of what stands for camera images that are missing or no browser shows.
+
+    They depend on the drive and the view alone, so that projects share them; `made_from.json` says whether they are up to date.
+    """
+    derived = data_root / "derived" / folder.relative_to(data_root) / f"{view.range_m:g}m_{view.metres_per_pixel:g}"
+    made_from = {"sequence": hashlib.sha256((folder / SEQUENCE_FILE).read_bytes()).hexdigest(), "birds_eye": asdict(view)}
+    stamp = derived / "made_from.json"
+    with contextlib.suppress(OSError, ValueError):
+        if json.loads(stamp.read_text(encoding="utf-8")) == made_from:
+            return derived
+    was_there = derived.exists()
+    with whole_directory(derived, overwrite=True) as output:
+        for part in ("bev", "missing", "converted"):
+            (output / part).mkdir()
+        for index, frame in enumerate(clip.frames):
+            (output / "bev" / f"{index:06d}.png").write_bytes(encode_png(render_birds_eye(frame.load_sweep(), view)))
+            for name, load in frame.load_images.items():
+                if not _shown_as_it_is(load):
+                    (output / "converted" / f"{name}_{index:06d}.png").write_bytes(encode_png(load()))
+            progress(f"rendering {clip.name}", index + 1, len(clip))
+        for name, camera in clip.cameras.items():
+            if any(name not in frame.load_images for frame in clip.frames):
+                (output / "missing" / f"{name}.png").write_bytes(encode_png(render_placeholder(name, camera.width_px, camera.height_px)))
+        (output / stamp.name).write_text(json.dumps(made_from), encoding="utf-8")
+    if not was_there:
+        undo.append(lambda: shutil.rmtree(derived))
+    return derived
+
+
+def _shown_as_it_is(load: object) -> bool:
+    return isinstance(load, ImageFile) and PurePosixPath(load.path).suffix.lower() in SHOWN_BY_BROWSERS
+
+
+def _windows_present(client: LabelStudioClient, project: Project) -> dict[str, dict[int, int]]:
+    """{address of a sequence: {first frame: number of frames}} of the project's tasks; tasks of other kinds are not counted."""
+    present: dict[str, dict[int, int]] = {}
+    for task in client.tasks(project):
+        with contextlib.suppress(InputError):
+            window = parse_task_data(task.data)
+            present.setdefault(window.sequence, {})[window.first_frame] = window.frame_count
+    return present
+
+
+def _missing_windows(drive: _Drive, address: str, present: Mapping[int, int]) -> list[tuple[int, int]]:
+    """Raises InputError where the project holds the drive in windows of another length or overlap."""
+    wanted = dict(drive.windows)
+    if any(wanted.get(first) != count for first, count in present.items()):
+        expected = "the frames per task and overlap of the tasks that are there (" + ", ".join(
+            f"{first}-{first + count - 1}" for first, count in sorted(present.items())
+        )
+        raise InputError(
+            f"windows of {address}", expected + ")", ", ".join(f"{first}-{first + count - 1}" for first, count in drive.windows)
+        )
+    return [(first, count) for first, count in drive.windows if first not in present]
+
+
+def _task_data(clip: Clip, window: TaskWindow, folder: Path, derived: Path, data_root: Path) -> dict[str, object]:
+    frames = range(window.first_frame, window.first_frame + window.frame_count)
+    inside, beside = folder.relative_to(data_root), derived.relative_to(data_root)
+
+    def image(camera: str, index: int) -> str:
+        load = clip.frames[index].load_images.get(camera)
+        if load is None:
+            return local_files_address(beside / "missing" / f"{camera}.png")
+        if isinstance(load, ImageFile) and _shown_as_it_is(load):
+            return local_files_address(inside / load.path)
+        return local_files_address(beside / "converted" / f"{camera}_{index:06d}.png")
+
+    images = {camera: [image(camera, index) for index in frames] for camera in clip.cameras}
+    return build_task_data(window, images, [local_files_address(beside / "bev" / f"{index:06d}.png") for index in frames])

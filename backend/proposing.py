@@ -1,0 +1,60 @@
+"""A task's window in, the regions of objects that nobody has clicked yet out: no more of them than a browser bears."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from converters.label_config import LabelConfig
+from converters.regions import Region, masklet_to_regions
+from converters.tasks import TaskWindow
+from sam4d.predictor import Predictor
+from sam4d.proposals import propose_masklets
+from sam4d.structures import Clip, Masklet
+
+
+@dataclass(frozen=True, eq=False)
+class ProposedRegions:
+    """What is posted for a task. `left_out`: objects that were found, too, but would have been too much for the page."""
+
+    masklets: tuple[Masklet, ...]
+    regions: tuple[Region, ...]
+    left_out: int
+
+    @property
+    def score(self) -> float:
+        """The mean over the objects; 0 where there are none."""
+        return float(np.mean([masklet.score for masklet in self.masklets])) if self.masklets else 0.0
+
+
+def propose_regions(
+    window: TaskWindow,
+    clip: Clip,
+    config: LabelConfig,
+    predictor: Predictor,
+    most_masks: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> ProposedRegions:
+    """The best objects whose brush masks number at most `most_masks` together; the best object always.
+
+    Label Studio reads every mask of the page back at each click, draft and submit (0.1 s and more per mask), so that a page with
+    everything that can be found is one that nobody can work with.
+
+    Args:
+        clip: the window's frames only.
+        progress: called with (steps done, steps in all).
+    """
+    masklets: list[Masklet] = []
+    regions: list[Region] = []
+    left = most_masks
+    found = propose_masklets(predictor.open(clip), config.labels, progress)
+    for masklet in found:
+        added = masklet_to_regions(masklet, window, clip, predictor.version)
+        left -= sum(region["type"] == "brushlabels" for region in added)
+        if masklets and left < 0:
+            break
+        masklets.append(masklet)
+        regions += added
+    return ProposedRegions(tuple(masklets), tuple(regions), len(found) - len(masklets))

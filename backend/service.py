@@ -1,0 +1,138 @@
+"""What is behind the endpoints: a task and a click in, one object's regions out; or tasks in, proposals out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from backend.answers import answer_click, pending_objects
+from backend.edits import newest_record, take_in
+from backend.errors import answer_error
+from backend.media import MediaReader
+from backend.proposing import propose_regions
+from backend.sessions import OpenTask, SessionStore, TaskKey
+from converters.label_config import parse_label_config
+from converters.regions import Region
+from converters.tasks import TaskWindow, parse_task_data
+from sam4d.predictor import Predictor
+from sam4d.structures import Clip
+
+logger = logging.getLogger(__name__)
+
+Prediction = dict[str, Any]
+
+
+class DeadlineError(Exception):
+    """The time for a request is over. Never leaves the service."""
+
+
+class LabellingService:
+    """Answers Label Studio's requests. Safe to use from many threads.
+
+    Args:
+        predictor: the engine.
+        media: opens the sequences that tasks name.
+        sessions: the open tasks.
+        interactive_seconds: how long a click may be followed over the other frames; its own frame is always answered.
+        batch_seconds: how long a request without a click may take for all its tasks together.
+        masks_per_task: brush masks that a proposal may hold at the most.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        media: MediaReader,
+        sessions: SessionStore,
+        interactive_seconds: float,
+        batch_seconds: float,
+        masks_per_task: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._predictor = predictor
+        self._media = media
+        self._sessions = sessions
+        self._interactive_seconds = interactive_seconds
+        self._batch_seconds = batch_seconds
+        self._masks_per_task = masks_per_task
+        self._clock = clock
+
+    @property
+    def version(self) -> str:
+        return self._predictor.version
+
+    def check_label_config(self, label_config: str) -> None:
+        """Raises InputError where the project's configuration lacks our tags."""
+        parse_label_config(label_config)
+
+    def predict(
+        self, tasks: Sequence[Mapping[str, Any]], project: str | None, label_config: str, context: Mapping[str, Any] | None
+    ) -> list[Prediction]:
+        """One prediction per task, in order. With a context, the first task is the one that was clicked in; the others stay empty.
+
+        Raises:
+            InputError: what the click asks cannot be answered. Without a context, such a task is logged and stays empty.
+        """
+        if not context:
+            return self._propose(tasks, label_config)
+        answers = [self._answer(task, project, label_config, context) for task in tasks[:1]]
+        return answers + [self._prediction([], 0.0) for _ in tasks[1:]]
+
+    def _answer(self, task: Mapping[str, Any], project: str | None, label_config: str, context: Mapping[str, Any]) -> Prediction:
+        config = parse_label_config(label_config)
+        window = parse_task_data(task.get("data"))
+        record = newest_record(task)
+        project_id = str(task.get("project") or (project or "").partition(".")[0])
+        key = TaskKey(project_id, str(task.get("id")), window, record.annotator if record else "")
+        if record is not None and record.annotator:
+            # The clicks before a person's first draft came without a name.
+            self._sessions.rename(TaskKey(project_id, key.task, window), key, record.shows)
+
+        def open_task() -> OpenTask:
+            clip = self._open_clip(window, label_config)
+            return OpenTask(window, clip, self._predictor.open(clip))
+
+        with self._sessions.use(key, open_task) as opened:
+            if record is not None:
+                take_in(opened, record, pending_objects(opened, context))
+            regions, score = answer_click(opened, context, config, self.version, self._interactive_seconds, self._clock)
+        return self._prediction(regions, score)
+
+    def _propose(self, tasks: Sequence[Mapping[str, Any]], label_config: str) -> list[Prediction]:
+        deadline = self._clock() + self._batch_seconds
+        predictions = []
+        for task in tasks:
+            try:
+                predictions.append(self._propose_for(task, label_config, deadline))
+            except DeadlineError:
+                logger.warning("task %s: left empty, no time remained of %g s", task.get("id"), self._batch_seconds)
+                predictions.append(self._prediction([], 0.0))
+            except Exception as error:
+                answer_error(error, f"pre-annotation of task {task.get('id')}")
+                predictions.append(self._prediction([], 0.0))
+        return predictions
+
+    def _propose_for(self, task: Mapping[str, Any], label_config: str, deadline: float) -> Prediction:
+        def check_deadline(*progress: object) -> None:
+            if self._clock() > deadline:
+                raise DeadlineError
+
+        check_deadline()
+        config = parse_label_config(label_config)
+        window = parse_task_data(task.get("data"))
+        clip = self._open_clip(window, label_config)
+        proposed = propose_regions(window, clip, config, self._predictor, self._masks_per_task, check_deadline)
+        if proposed.left_out:
+            logger.warning("task %s: %d objects left out, masks are limited to %d", task.get("id"), proposed.left_out, self._masks_per_task)
+        return self._prediction(proposed.regions, proposed.score)
+
+    def _open_clip(self, window: TaskWindow, label_config: str) -> Clip:
+        """The window's frames. Raises InputError: files that are missing or wrong, cameras that the configuration does not show."""
+        clip = self._media.open_clip(window.sequence).window(window.first_frame, window.frame_count)
+        parse_label_config(label_config, clip.cameras)
+        return clip
+
+    def _prediction(self, regions: Sequence[Region], score: float) -> Prediction:
+        return {"result": list(regions), "score": float(score), "model_version": self.version}

@@ -1,0 +1,155 @@
+"""The one reader of the environment: what the server was told, typed and checked once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+from urllib.parse import urlsplit
+
+from sam4d.predictor import EngineName
+from sam4d.structures import InputError
+
+MEGABYTE = 1024 * 1024
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The server's settings.
+
+    host, port: where the server listens. backend_url: where Label Studio finds it, None where that is the same.
+    data_root: folder that Label Studio serves as its local files, or None.
+    label_studio_url, label_studio_api_key: where files come from that are not below the data root; the key is a legacy token or a
+    personal access token. interactive_seconds: how long one click may take. batch_seconds: how long one request without a click may take
+    for all its tasks together (Label Studio gives up after 100). masks_per_task: how many brush masks a pre-annotation may
+    hold at the most. session_count, session_bytes: how many tasks stay open, and how much
+    memory they may hold together. workers: processes; open tasks are not shared between them. threads: requests answered at the same
+    time by one process. request_bytes: the largest request (Label Studio sends a task with all its drafts). file_bytes, cache_bytes:
+    the largest file that is read, and the disk that downloaded ones may take. model_dir: where downloaded files are kept between
+    starts; None keeps them in a temporary folder that goes with the process.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 9090
+    backend_url: str | None = None
+    data_root: Path | None = None
+    label_studio_url: str | None = None
+    label_studio_api_key: str | None = field(default=None, repr=False)
+    engine: EngineName = "auto"
+    interactive_seconds: float = 8.0
+    batch_seconds: float = 80.0
+    masks_per_task: int = 200
+    session_count: int = 8
+    session_bytes: int = 1024 * MEGABYTE
+    workers: int = 1
+    threads: int = 8
+    request_bytes: int = 256 * MEGABYTE
+    file_bytes: int = 512 * MEGABYTE
+    cache_bytes: int = 4096 * MEGABYTE
+    log_level: str = "INFO"
+    model_dir: Path | None = None
+    basic_auth_user: str | None = None
+    basic_auth_pass: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """From these variables, or from the process's own; one that is missing or empty takes its default.
+
+        Raises:
+            InputError: names the variable that is wrong.
+        """
+        variables = os.environ if environment is None else environment
+        values = {name: value.strip() for name, value in variables.items() if value.strip()}
+        user, password = values.get("BASIC_AUTH_USER"), values.get("BASIC_AUTH_PASS")
+        if (user is None) != (password is None):
+            missing = "BASIC_AUTH_USER" if user is None else "BASIC_AUTH_PASS"
+            raise InputError(missing, "both BASIC_AUTH_USER and BASIC_AUTH_PASS, or neither", "nothing")
+        return cls(
+            host=values.get("SAM4D_HOST", cls.host),
+            port=_integer(values, "SAM4D_PORT", cls.port, 1, 65535),
+            backend_url=_url(values, "SAM4D_BACKEND_URL"),
+            data_root=_folder(values, "SAM4D_DATA_ROOT"),
+            label_studio_url=_url(values, "LABEL_STUDIO_URL"),
+            label_studio_api_key=values.get("LABEL_STUDIO_API_KEY"),
+            engine=_engine(values, "SAM4D_ENGINE", cls.engine),
+            interactive_seconds=_number(values, "SAM4D_INTERACTIVE_SECONDS", cls.interactive_seconds, 0.0, 95.0),
+            batch_seconds=_number(values, "SAM4D_BATCH_SECONDS", cls.batch_seconds, 1.0, 3600.0),
+            masks_per_task=_integer(values, "SAM4D_MASKS_PER_TASK", cls.masks_per_task, 1, 100_000),
+            session_count=_integer(values, "SAM4D_SESSIONS", cls.session_count, 1, 10_000),
+            session_bytes=_integer(values, "SAM4D_SESSION_MEGABYTES", cls.session_bytes // MEGABYTE, 1, 10_000_000) * MEGABYTE,
+            workers=_integer(values, "WORKERS", cls.workers, 1, 64),
+            threads=_integer(values, "THREADS", cls.threads, 1, 256),
+            request_bytes=_integer(values, "SAM4D_REQUEST_MEGABYTES", cls.request_bytes // MEGABYTE, 1, 10_000) * MEGABYTE,
+            file_bytes=_integer(values, "SAM4D_FILE_MEGABYTES", cls.file_bytes // MEGABYTE, 1, 100_000) * MEGABYTE,
+            cache_bytes=_integer(values, "SAM4D_CACHE_MEGABYTES", cls.cache_bytes // MEGABYTE, 1, 100_000_000) * MEGABYTE,
+            log_level=_log_level(values, "LOG_LEVEL", cls.log_level),
+            model_dir=Path(values["MODEL_DIR"]) if "MODEL_DIR" in values else None,
+            basic_auth_user=user,
+            basic_auth_pass=password,
+        )
+
+
+def _number(values: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:
+    text = values.get(name)
+    if text is None:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        raise InputError(name, f"a number from {least:g} to {most:g}", repr(text)) from None
+    if not least <= number <= most:
+        raise InputError(name, f"a number from {least:g} to {most:g}", repr(text))
+    return number
+
+
+def _integer(values: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = values.get(name)
+    if text is None:
+        return default
+    try:
+        number = int(text)
+    except ValueError:
+        raise InputError(name, f"a whole number from {least} to {most}", repr(text)) from None
+    if not least <= number <= most:
+        raise InputError(name, f"a whole number from {least} to {most}", repr(text))
+    return number
+
+
+def _folder(values: Mapping[str, str], name: str) -> Path | None:
+    if name not in values:
+        return None
+    folder = Path(values[name])
+    if not folder.is_dir():
+        raise InputError(name, "an existing folder", str(folder))
+    return folder.resolve()
+
+
+def _url(values: Mapping[str, str], name: str) -> str | None:
+    if name not in values:
+        return None
+    text = values[name].rstrip("/")
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+        # The address may hold a password: it is not repeated.
+        raise InputError(name, "an address such as http://127.0.0.1:8080", "something else")
+    return text
+
+
+def _engine(values: Mapping[str, str], name: str, default: EngineName) -> EngineName:
+    text = values.get(name)
+    if text is None:
+        return default
+    for engine in get_args(EngineName):
+        if text == engine:
+            return engine  # type: ignore[no-any-return]  # get_args returns Any
+    raise InputError(name, " or ".join(get_args(EngineName)), repr(text))
+
+
+def _log_level(values: Mapping[str, str], name: str, default: str) -> str:
+    text = values.get(name, default).upper()
+    if text not in LOG_LEVELS:
+        raise InputError(name, " or ".join(LOG_LEVELS), repr(values.get(name)))
+    return text

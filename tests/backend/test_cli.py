@@ -1,0 +1,195 @@
+"""The command line as a script sees it: output, complaints and exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import torch
+
+from backend.cli import build_parser, main
+from backend.embedded import free_port
+from converters.exports import write_sequence
+from converters.label_config import parse_label_config
+from converters.sequences import open_sequence, read_masklets
+from sam4d.modeling.sam4d import Sam4D
+from sam4d.simulation import SyntheticDrive
+from tests.label_studio_server import LabelStudioServer
+
+Kept = TypeVar("Kept")
+VARIABLES = ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "SAM4D_DATA_ROOT", "SAM4D_BACKEND_URL", "BASIC_AUTH_USER", "BASIC_AUTH_PASS")
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No Label Studio known, and `.sam4d` looked for in an empty folder."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def recording(tmp_path: Path, small_drive: SyntheticDrive) -> Path:
+    write_sequence(small_drive.clip, tmp_path / "drive")
+    return tmp_path / "drive"
+
+
+def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+    """What was said on standard error: one line."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_every_word_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    for word in ("up", "demo", "serve", "import", "preannotate", "export", "evaluate", "simulate", "label-config", "checkpoint"):
+        with pytest.raises(SystemExit) as ended:
+            build_parser().parse_args([word, "--help"])
+        assert ended.value.code == 0
+        assert f"usage: sam4d {word}" in capsys.readouterr().out
+
+
+def test_without_label_studio(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["import", str(recording), "--project", "drives"]) == 2
+    assert complaint(capsys).startswith("sam4d: Label Studio: expected `sam4d up` in .sam4d, or LABEL_STUDIO_URL")
+
+
+def test_an_address_without_a_token(recording: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABEL_STUDIO_URL", "http://127.0.0.1:1")
+    assert main(["preannotate", "drives"]) == 2
+    assert "LABEL_STUDIO_API_KEY" in complaint(capsys)
+
+
+def test_nobody_at_the_address(recording: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"http://127.0.0.1:{free_port(0, 'port')}"
+    monkeypatch.setenv("LABEL_STUDIO_URL", url)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "0" * 40)
+    monkeypatch.setenv("SAM4D_DATA_ROOT", str(recording.parent))
+    for command in (["import", str(recording), "--project", "drives"], ["export", "drives", "--format", "sequence", "--output", "out"]):
+        assert main(command) == 2
+        assert f"Label Studio at {url}: expected an answer" in complaint(capsys)
+    assert not Path("out").exists()
+
+
+def test_a_variable_that_is_wrong(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SAM4D_INTERACTIVE_SECONDS", "soon")
+    assert main(["simulate", str(tmp_path / "drive")]) == 2
+    assert "SAM4D_INTERACTIVE_SECONDS" in complaint(capsys)
+
+
+def test_ctrl_c(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("backend.commands.files.simulate_drive", interrupted)
+    assert main(["simulate", "drive"]) == 130
+
+
+def test_the_label_config_of_a_drive(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["label-config", str(recording), "--labels", "Car, Tram"]) == 0
+    config = parse_label_config(capsys.readouterr().out, ["front_left", "front"])
+    assert config.labels == ("Car", "Tram")
+
+
+def test_a_simulated_drive_can_be_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", str(tmp_path / "simulated"), "--frames", "1", "--seed", "5"]) == 0
+    clip = open_sequence(tmp_path / "simulated")
+    assert len(clip) == 1
+    assert read_masklets(tmp_path / "simulated", clip)
+    capsys.readouterr()
+    assert main(["simulate", str(tmp_path / "simulated"), "--frames", "1"]) == 2
+
+
+def test_a_labelled_drive_is_evaluated(tmp_path: Path, small_drive: SyntheticDrive, capsys: pytest.CaptureFixture[str]) -> None:
+    write_sequence(small_drive.clip.window(0, 1), tmp_path / "plain")
+    assert main(["evaluate", str(tmp_path / "plain")]) == 2
+    assert "labels/cuboids.json" in complaint(capsys)
+
+    shown = [replace(masklet, masks=first(masklet.masks), cuboids=first(masklet.cuboids)) for masklet in small_drive.masklets]
+    write_sequence(small_drive.clip.window(0, 1), tmp_path / "labelled", masklets=shown)
+    assert main(["evaluate", str(tmp_path / "labelled"), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["summary"][0]["group"] == "all"
+    assert 0.5 < answer["summary"][0]["iou"][0] <= 1
+    assert len(answer["objects"]) == answer["summary"][0]["object_count"]
+
+
+def first(by_frame: Mapping[int, Kept]) -> dict[int, Kept]:
+    return {index: value for index, value in by_frame.items() if index == 0}
+
+
+@pytest.fixture
+def known_label_studio(label_studio: LabelStudioServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[LabelStudioServer]:
+    monkeypatch.setenv("LABEL_STUDIO_URL", label_studio.url)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", label_studio.token)
+    monkeypatch.setenv("SAM4D_DATA_ROOT", str(label_studio.data_root))
+    yield label_studio
+    listed: Iterable[Any] = label_studio.client.projects.list(title="by command")
+    for project in listed:
+        label_studio.client.projects.delete(project.id)
+
+
+@pytest.mark.xdist_group("label-studio")
+def test_import_preannotate_and_export(
+    known_label_studio: LabelStudioServer,
+    labelling_backend: object,
+    recording: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BASIC_AUTH_USER", labelling_backend.user)  # type: ignore[attr-defined]
+    monkeypatch.setenv("BASIC_AUTH_PASS", labelling_backend.password)  # type: ignore[attr-defined]
+    monkeypatch.setenv("SAM4D_BACKEND_URL", labelling_backend.url)  # type: ignore[attr-defined]
+    assert main(["import", str(recording), "--project", "by command", "--labels", "Car,Object", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["url"].startswith(known_label_studio.url)
+    assert [(sequence["new_tasks"], sequence["tasks"]) for sequence in answer["sequences"]] == [(1, 1)]
+
+    assert main(["export", "by command", "--format", "sequence", "--output", "out"]) == 2
+    assert "at least one task with labels" in complaint(capsys)
+
+    assert main(["preannotate", "by command", "--json"]) == 0
+    (outcome,) = json.loads(capsys.readouterr().out)["tasks"]
+    assert outcome["objects"] > 0
+
+    export = ["export", "by command", "--format", "sequence", "--output", "out", "--include", "predictions"]
+    assert main(export) == 0
+    assert f"{outcome['objects']} objects from 1 of 1 tasks" in capsys.readouterr().out
+    clip = open_sequence(recording)
+    assert len(read_masklets(Path("out") / clip.name, clip)) == outcome["objects"]
+    assert main(export) == 2
+    assert "permission to overwrite" in complaint(capsys)
+    assert main([*export, "--overwrite"]) == 0
+
+
+def test_a_checkpoint_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "weights.pth").write_bytes(b"no weights")
+    assert main(["checkpoint", "inspect", str(tmp_path / "weights.pth")]) == 2
+    assert complaint(capsys).startswith(
+        f"sam4d: checkpoint {tmp_path}/weights.pth: expected tensors saved by PyTorch, complete, found 10 bytes"
+    )
+
+
+def test_a_checkpoint_of_another_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"model": {"blocks.0.weight": torch.zeros(2), "no_mem_embed": torch.zeros(2)}}, tmp_path / "weights.pth")
+    assert main(["checkpoint", "inspect", str(tmp_path / "weights.pth")]) == 2
+    said = complaint(capsys)
+    assert "expected the 904 tensors of Sam4D, found 903 missing (ego_pose_encoder.d_max, " in said
+    assert "and 898 more); 1 unexpected (blocks.0.weight); 1 misshaped (no_mem_embed [2] instead of [1, 1, 256])" in said
+
+
+def test_a_checkpoint_that_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in Sam4D().state_dict().items()}
+    # One value, seen in every shape, so that the file is written without half a gigabyte of zeros.
+    torch.save({"model": {name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}}, tmp_path / "weights.pth")
+    assert main(["checkpoint", "inspect", str(tmp_path / "weights.pth")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"{tmp_path}/weights.pth: fits the SAM4D network"
+    assert said[1].startswith("904 tensors, 121.8 million values (float32)")
+    assert said[2].startswith("digest ")

@@ -1,0 +1,92 @@
+"""The environment becomes settings, or one line that names the variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from backend.settings import MEGABYTE, Settings
+from sam4d.structures import InputError
+
+
+def test_nothing_set_gives_the_defaults() -> None:
+    assert Settings.from_environment({}) == Settings()
+    assert Settings.from_environment({"SAM4D_PORT": " ", "UNKNOWN": "x"}) == Settings()
+
+
+def test_every_variable_arrives(tmp_path: Path) -> None:
+    settings = Settings.from_environment(
+        {
+            "SAM4D_HOST": "0.0.0.0",
+            "SAM4D_PORT": "9191",
+            "SAM4D_DATA_ROOT": str(tmp_path),
+            "LABEL_STUDIO_URL": "https://labels.example.com/studio/",
+            "LABEL_STUDIO_API_KEY": "abc",
+            "SAM4D_ENGINE": "geometric",
+            "SAM4D_INTERACTIVE_SECONDS": "2.5",
+            "SAM4D_BATCH_SECONDS": "60",
+            "SAM4D_SESSIONS": "3",
+            "SAM4D_SESSION_MEGABYTES": "100",
+            "WORKERS": "2",
+            "THREADS": "4",
+            "SAM4D_REQUEST_MEGABYTES": "10",
+            "SAM4D_FILE_MEGABYTES": "20",
+            "SAM4D_CACHE_MEGABYTES": "30",
+            "LOG_LEVEL": "debug",
+            "MODEL_DIR": str(tmp_path / "model"),
+            "BASIC_AUTH_USER": "user",
+            "BASIC_AUTH_PASS": "pass",
+        }
+    )
+    assert settings == Settings(
+        host="0.0.0.0",
+        port=9191,
+        data_root=tmp_path.resolve(),
+        label_studio_url="https://labels.example.com/studio",
+        label_studio_api_key="abc",
+        engine="geometric",
+        interactive_seconds=2.5,
+        batch_seconds=60,
+        session_count=3,
+        session_bytes=100 * MEGABYTE,
+        workers=2,
+        threads=4,
+        request_bytes=10 * MEGABYTE,
+        file_bytes=20 * MEGABYTE,
+        cache_bytes=30 * MEGABYTE,
+        log_level="DEBUG",
+        model_dir=tmp_path / "model",
+        basic_auth_user="user",
+        basic_auth_pass="pass",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SAM4D_PORT", "ninety"),
+        ("SAM4D_PORT", "70000"),
+        ("SAM4D_DATA_ROOT", "/no/such/folder"),
+        ("LABEL_STUDIO_URL", "localhost:8080"),
+        ("LABEL_STUDIO_URL", "ftp://localhost"),
+        ("LABEL_STUDIO_URL", "http://user:hidden@localhost"),
+        ("SAM4D_ENGINE", "magic"),
+        ("SAM4D_INTERACTIVE_SECONDS", "nan"),
+        ("SAM4D_INTERACTIVE_SECONDS", "-1"),
+        ("SAM4D_SESSIONS", "0"),
+        ("LOG_LEVEL", "loud"),
+        ("BASIC_AUTH_USER", "alone"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Settings.from_environment({name: value})
+    assert caught.value.where in (name, "BASIC_AUTH_PASS")
+    assert "hidden" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_secrets_are_not_printed() -> None:
+    text = repr(Settings(label_studio_api_key="key-secret", basic_auth_user="u", basic_auth_pass="pass-secret"))
+    assert "secret" not in text
