@@ -1,0 +1,40 @@
+# The two commands of the README, on a machine with Python 3.10 or newer, its venv module and make; all else is installed here.
+# A CPU build of torch is a tenth of the size: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
+
+PYTHON ?= python3
+TORCH := torch==2.13.0
+LABEL_STUDIO := label-studio==1.23.2
+# two processes; the tests with a real Label Studio share one of them
+PYTEST_OPTIONS ?= -n 2 --dist loadgroup
+
+.PHONY: demo test install clean
+
+demo: install
+	.venv/bin/sam4d demo
+
+test: install
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest $(PYTEST_OPTIONS)
+
+# side by side, because both mostly unpack
+install:
+	$(MAKE) --no-print-directory -j 2 .venv/installed .venv-label-studio/installed
+
+# The stamp is made last: an environment that was not finished is made anew.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12 ...")'
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	# torch first: whatever asks for it later must find this version there
+	.venv/bin/python -m pip install --quiet --no-compile $(TORCH) -c constraints.txt
+	.venv/bin/python -m pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
+	touch $@
+
+.venv-label-studio/installed: constraints-label-studio.txt
+	test -x .venv-label-studio/bin/python || $(PYTHON) -m venv .venv-label-studio
+	.venv-label-studio/bin/python -m pip install --quiet --no-compile $(LABEL_STUDIO) -c constraints-label-studio.txt
+	touch $@
+
+clean:
+	rm -rf .venv .venv-label-studio .mypy_cache .ruff_cache .pytest_cache .hypothesis test-output
