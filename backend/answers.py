@@ -113,9 +113,9 @@ def _outward(
     """One object on the other frames, nearest first, forwards and backwards in turn, while a further one fits before the deadline."""
     passes: deque[Iterator[FrameMasks]] = deque()
     if start + 1 < len(session.clip):
-        passes.append(session.propagate(start + 1))
+        passes.append(session.propagate(start + 1, object_ids=(object_id,)))
     if start > 0:
-        passes.append(session.propagate(start - 1, reverse=True))
+        passes.append(session.propagate(start - 1, reverse=True, object_ids=(object_id,)))
     slowest = 0.0
     while passes:
         began = clock()

@@ -12,20 +12,21 @@ import threading
 
 from starlette.applications import Starlette
 
+from backend.engine import predictor_of
 from backend.http import build_app
 from backend.media import MediaReader
 from backend.service import LabellingService
 from backend.sessions import SessionStore
 from backend.settings import Settings
-from sam4d.predictor import build_predictor
 
 
 def build_service(settings: Settings) -> LabellingService:
-    """Everything behind the endpoints. Raises InputError where the engine is unknown."""
+    """Everything behind the endpoints. Raises InputError where the engine cannot be had, see `predictor_of`."""
+    predictor = predictor_of(settings)
     return LabellingService(
-        predictor=build_predictor(settings.engine),
+        predictor=predictor,
         media=MediaReader(settings),
-        sessions=SessionStore(settings.session_count, settings.session_bytes),
+        sessions=SessionStore(settings.session_count, settings.session_bytes, shared=predictor),
         interactive_seconds=settings.interactive_seconds,
         batch_seconds=settings.batch_seconds,
         masks_per_task=settings.masks_per_task,

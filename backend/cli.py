@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 from backend.commands import checkpoints, files, projects, services
 from backend.embedded import ChildProcessFailedError, terminated_like_interrupted
 from backend.errors import one_line
 from backend.settings import Settings
+from sam4d.predictor import DeviceName, EngineName
 from sam4d.structures import InputError
 
 Command: TypeAlias = Callable[[argparse.Namespace, Settings], int]
@@ -26,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command: Command = parsed.command
         with terminated_like_interrupted():
-            return command(parsed, Settings.from_environment())
+            return command(parsed, _with_engine(Settings.from_environment(), parsed))
     except InputError as error:
         print(f"sam4d: {one_line(str(error))}", file=sys.stderr)
         return 2
@@ -36,6 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("sam4d: interrupted", file=sys.stderr)
         return 130
+
+
+def _with_engine(settings: Settings, parsed: argparse.Namespace) -> Settings:
+    """What the command line says of the engine wins over the environment."""
+    given = {name: value for name in ("engine", "checkpoint", "device") if (value := getattr(parsed, name, None)) is not None}
+    return replace(settings, **given)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -56,6 +64,7 @@ def _add_services(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     for word, command in ((up, services.run_up), (demo, services.run_demo)):
         word.set_defaults(command=command)
         _add_directory(word)
+        _add_engine(word)
         word.add_argument("--port", type=int, default=8080, help="Label Studio's; 0 picks a free one (default %(default)s)")
         word.add_argument("--backend-port", type=int, default=9090, help="the backend's; 0 picks a free one (default %(default)s)")
         word.add_argument("--label-studio", type=Path, default=DEFAULT_LABEL_STUDIO, help="its virtual environment (default %(default)s)")
@@ -63,6 +72,7 @@ def _add_services(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     demo.add_argument("--no-browser", action="store_true", help="do not open a browser")
     serve = words.add_parser("serve", help="the backend alone; settings come from the environment")
     serve.set_defaults(command=services.run_serve)
+    _add_engine(serve)
 
 
 def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -94,6 +104,8 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="what was submitted; or also unsubmitted drafts; or also predictions of tasks that nobody labelled (default %(default)s)",
     )
     export.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    for word in (imports, preannotate):
+        _add_engine(word)
     for word in (imports, preannotate, export):
         _add_directory(word)
         word.add_argument("--json", action="store_true", help="the result as JSON on standard output")
@@ -108,6 +120,7 @@ def _add_files(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
     evaluate = words.add_parser("evaluate", help="click on a labelled drive's objects and measure the answers")
     evaluate.set_defaults(command=files.run_evaluate)
+    _add_engine(evaluate)
     evaluate.add_argument("sequence", metavar="SEQUENCE", help="folder of a drive with labels/cuboids.json")
     evaluate.add_argument("--sensor", choices=("lidar", "camera"), default="lidar", help="where to click (default %(default)s)")
     evaluate.add_argument("--json", action="store_true", help="every object's figures as JSON on standard output")
@@ -130,6 +143,14 @@ def _positive(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"expected a number from 1 on, found {text!r}")
     return int(text)
+
+
+def _add_engine(word: argparse.ArgumentParser) -> None:
+    word.add_argument(
+        "--engine", choices=get_args(EngineName), help="default SAM4D_ENGINE, else auto: the network where there is a checkpoint"
+    )
+    word.add_argument("--checkpoint", type=Path, metavar="FILE", help="the network's weights (default SAM4D_CHECKPOINT)")
+    word.add_argument("--device", choices=get_args(DeviceName), help="of the network (default SAM4D_DEVICE, else auto)")
 
 
 def _add_directory(word: argparse.ArgumentParser) -> None:

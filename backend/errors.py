@@ -35,7 +35,7 @@ class ErrorAnswer:
 def answer_error(error: Exception, doing: str) -> ErrorAnswer:
     """Log an error and say what the client may know of it.
 
-    An InputError is the client's own and is told in full; of anything else only the id leaves this process.
+    An InputError is the client's own and is told in full, and so is that memory ran out; of anything else only the id leaves this process.
     """
     error_id = secrets.token_hex(4)
     if isinstance(error, InputError):
@@ -43,6 +43,10 @@ def answer_error(error: Exception, doing: str) -> ErrorAnswer:
         message = one_line(str(error))
         logger.warning("%s refused [%s]: %s", doing, error_id, message)
         return ErrorAnswer(status, message, error_id)
+    if isinstance(error, MemoryError):
+        message = f"{doing} failed: {one_line(str(error)) or 'too little memory'}; with fewer objects or other tasks closed it may go"
+        logger.error("%s [%s]", message, error_id)
+        return ErrorAnswer(503, message, error_id)
     logger.error("%s failed [%s]", doing, error_id, exc_info=error)
     return ErrorAnswer(500, f"{doing} failed; the backend's log says more under {error_id}", error_id)
 

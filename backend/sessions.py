@@ -126,10 +126,12 @@ class _Slot:
 class SessionStore:
     """Open tasks by key, the least recently used ones closed when there are too many or they hold too much. Safe to use from many threads.
 
-    A task in use is never closed, so the bounds may be passed while many are in use at once.
+    A task in use is never closed, so the bounds may be passed while many are in use at once. What all tasks share (`shared`: the engine
+    with its weights) counts for none of them.
     """
 
-    def __init__(self, most_count: int, most_bytes: int) -> None:
+    def __init__(self, most_count: int, most_bytes: int, *, shared: object = None) -> None:
+        self._shared = shared
         self._most_count = most_count
         self._most_bytes = most_bytes
         self._slots: OrderedDict[TaskKey, _Slot] = OrderedDict()
@@ -155,7 +157,7 @@ class SessionStore:
                 try:
                     yield slot.task
                 finally:
-                    slot.held_bytes = held_bytes(slot.task)
+                    slot.held_bytes = held_bytes(slot.task, self._shared)
         finally:
             with self._lock:
                 slot.users -= 1
@@ -198,12 +200,14 @@ class SessionStore:
                 logger.info("task %s of project %s closed: %d bytes", key.task, key.project, slot.held_bytes)
 
 
-def held_bytes(root: object) -> int:
+def held_bytes(root: object, shared: object = None) -> int:
     """Memory of all arrays and tensors that can be reached from an object, each buffer once; an estimate of what closing it would free.
+
+    What can be reached through `shared` alone does not count.
 
     It follows references instead of asking, so that it holds for any engine.
     """
-    total, seen, waiting = 0, set[int](), [root]
+    total, seen, waiting = 0, {id(shared)}, [root]
     while waiting:
         thing = waiting.pop()
         if id(thing) in seen or isinstance(thing, (type, types.ModuleType, types.FunctionType, types.MethodType, str, int, float)):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 from urllib.parse import urlsplit
 
-from sam4d.predictor import EngineName
+from sam4d.predictor import DeviceName, EngineName, Precision
 from sam4d.structures import InputError
+
+ChoiceT = TypeVar("ChoiceT", bound=str)
 
 MEGABYTE = 1024 * 1024
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -23,13 +25,14 @@ class Settings:
     host, port: where the server listens. backend_url: where Label Studio finds it, None where that is the same.
     data_root: folder that Label Studio serves as its local files, or None.
     label_studio_url, label_studio_api_key: where files come from that are not below the data root; the key is a legacy token or a
-    personal access token. interactive_seconds: how long one click may take. batch_seconds: how long one request without a click may take
-    for all its tasks together (Label Studio gives up after 100). masks_per_task: how many brush masks a pre-annotation may
-    hold at the most. session_count, session_bytes: how many tasks stay open, and how much
-    memory they may hold together. workers: processes; open tasks are not shared between them. threads: requests answered at the same
-    time by one process. request_bytes: the largest request (Label Studio sends a task with all its drafts). file_bytes, cache_bytes:
-    the largest file that is read, and the disk that downloaded ones may take. model_dir: where downloaded files are kept between
-    starts; None keeps them in a temporary folder that goes with the process.
+    personal access token. engine: "auto" is the network where there is a checkpoint. checkpoint: the network's weights; device, precision,
+    compiled: how it computes, see `sam4d.build_predictor`. interactive_seconds: how long one click may take. batch_seconds: how long one
+    request without a click may take for all its tasks together (Label Studio gives up after 100). masks_per_task: how many brush masks a
+    pre-annotation may hold at the most. session_count, session_bytes: how many tasks stay open, and how much memory they may hold
+    together. workers: processes; open tasks are not shared between them. threads: requests answered at the same time by one process.
+    request_bytes: the largest request (Label Studio sends a task with all its drafts). file_bytes, cache_bytes: the largest file that is
+    read, and the disk that downloaded ones may take. model_dir: where downloaded files are kept between starts; None keeps them in a
+    temporary folder that goes with the process.
     """
 
     host: str = "127.0.0.1"
@@ -39,6 +42,10 @@ class Settings:
     label_studio_url: str | None = None
     label_studio_api_key: str | None = field(default=None, repr=False)
     engine: EngineName = "auto"
+    checkpoint: Path | None = None
+    device: DeviceName = "auto"
+    precision: Precision = "auto"
+    compiled: bool = False
     interactive_seconds: float = 8.0
     batch_seconds: float = 80.0
     masks_per_task: int = 200
@@ -53,6 +60,26 @@ class Settings:
     model_dir: Path | None = None
     basic_auth_user: str | None = None
     basic_auth_pass: str | None = field(default=None, repr=False)
+
+    def engine_variables(self) -> dict[str, str]:
+        """The variables that make another process choose the same engine."""
+        chosen = {
+            "SAM4D_ENGINE": self.engine,
+            "SAM4D_DEVICE": self.device,
+            "SAM4D_PRECISION": self.precision,
+            "SAM4D_COMPILE": "yes" if self.compiled else "no",
+        }
+        return chosen if self.checkpoint is None else {**chosen, "SAM4D_CHECKPOINT": str(self.checkpoint)}
+
+    def of_engine_only(self) -> Settings:
+        """The defaults with the engine of these settings."""
+        return Settings(
+            engine=self.engine, checkpoint=self.checkpoint, device=self.device, precision=self.precision, compiled=self.compiled
+        )
+
+    def environment(self) -> dict[str, str]:
+        """This process's whole environment, with the engine of these settings."""
+        return {**os.environ, **self.engine_variables()}
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -74,7 +101,11 @@ class Settings:
             data_root=_folder(values, "SAM4D_DATA_ROOT"),
             label_studio_url=_url(values, "LABEL_STUDIO_URL"),
             label_studio_api_key=values.get("LABEL_STUDIO_API_KEY"),
-            engine=_engine(values, "SAM4D_ENGINE", cls.engine),
+            engine=_choice(values, "SAM4D_ENGINE", cls.engine, get_args(EngineName)),
+            checkpoint=_file(values, "SAM4D_CHECKPOINT"),
+            device=_choice(values, "SAM4D_DEVICE", cls.device, get_args(DeviceName)),
+            precision=_choice(values, "SAM4D_PRECISION", cls.precision, get_args(Precision)),
+            compiled=_choice(values, "SAM4D_COMPILE", "no", ("no", "yes")) == "yes",
             interactive_seconds=_number(values, "SAM4D_INTERACTIVE_SECONDS", cls.interactive_seconds, 0.0, 95.0),
             batch_seconds=_number(values, "SAM4D_BATCH_SECONDS", cls.batch_seconds, 1.0, 3600.0),
             masks_per_task=_integer(values, "SAM4D_MASKS_PER_TASK", cls.masks_per_task, 1, 100_000),
@@ -138,14 +169,23 @@ def _url(values: Mapping[str, str], name: str) -> str | None:
     return text
 
 
-def _engine(values: Mapping[str, str], name: str, default: EngineName) -> EngineName:
+def _file(values: Mapping[str, str], name: str) -> Path | None:
+    if name not in values:
+        return None
+    file = Path(values[name])
+    if not file.is_file():
+        raise InputError(name, "an existing file", str(file))
+    return file.resolve()
+
+
+def _choice(values: Mapping[str, str], name: str, default: ChoiceT, choices: Sequence[ChoiceT]) -> ChoiceT:
     text = values.get(name)
     if text is None:
         return default
-    for engine in get_args(EngineName):
-        if text == engine:
-            return engine  # type: ignore[no-any-return]  # get_args returns Any
-    raise InputError(name, " or ".join(get_args(EngineName)), repr(text))
+    for choice in choices:
+        if text == choice:
+            return choice
+    raise InputError(name, " or ".join(choices), repr(text))
 
 
 def _log_level(values: Mapping[str, str], name: str, default: str) -> str:

@@ -73,6 +73,16 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     return Checkpoint(path, tensors, _sha256(path))
 
 
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes, types and values, in the order of the names, 64 hexadecimal characters: for tensors without a file."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def differences(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Differences:
     """Compare names and shapes with those that are wanted."""
     return Differences(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Literal, Protocol, TypeAlias
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from sam4d.geometry import BoolArray
 from sam4d.structures import Clip, FrameMasks, InputError, ObjectMasks, Prompt
 
-EngineName: TypeAlias = Literal["auto", "geometric"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+EngineName: TypeAlias = Literal["auto", "geometric", "sam4d"]
+DeviceName: TypeAlias = Literal["auto", "cpu", "cuda"]
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 
 
 class Session(Protocol):
@@ -32,14 +39,27 @@ class Session(Protocol):
         """
         ...
 
-    def propagate(self, start: int = 0, stop: int | None = None, *, reverse: bool = False) -> Iterator[FrameMasks]:
-        """Follow every object, lazily, one frame at a time, `start` first, up to but not including `stop`
+    def propagate(
+        self, start: int = 0, stop: int | None = None, *, reverse: bool = False, object_ids: Collection[int] | None = None
+    ) -> Iterator[FrameMasks]:
+        """Follow objects, lazily, one frame at a time, `start` first, up to but not including `stop`
         (the clip's end, or with `reverse` down to frame 0, where it is None). A frame that holds prompts of an object keeps what they gave.
+        Frames that a pass reaches before any prompted one give what an earlier pass found there, else empty masks with score 0.
+
+        Args:
+            object_ids: these objects only; all where it is None. Ids that the session does not have are passed over.
+
+        Raises:
+            InputError: `start` outside the clip.
         """
         ...
 
     def remove_object(self, object_id: int) -> None:
         """Raises InputError where there is no such object."""
+        ...
+
+    def prompts_for(self, object_id: int, frame_index: int, lidar_mask: BoolArray) -> Sequence[Prompt]:
+        """How to ask this engine for what was found without it: an object's points, bool (N,) over the frame's sweep, at least one."""
         ...
 
 
@@ -54,14 +74,34 @@ class Predictor(Protocol):
     def open(self, clip: Clip) -> Session: ...
 
 
-def build_predictor(engine: EngineName = "auto") -> Predictor:
-    """The engine by name; "auto" is the geometric engine, which needs no weights.
+def build_predictor(
+    engine: EngineName = "auto",
+    *,
+    checkpoint: Path | str | Mapping[str, Tensor] | None = None,
+    device: DeviceName = "auto",
+    precision: Precision = "auto",
+    compiled: bool = False,
+) -> Predictor:
+    """The engine by name.
+
+    Args:
+        engine: "geometric" needs no weights. "sam4d" is the network. "auto" is the network where a checkpoint is given, else geometric.
+        checkpoint: the network's weights, a `.pth` or `.safetensors` file, or the tensors by name.
+        device: for the network; "auto" is CUDA where there is some.
+        precision: for the network; "auto" is bfloat16 on CUDA and float32 on the CPU.
+        compiled: compile what can be (torch.compile).
 
     Raises:
-        InputError: an unknown engine.
+        InputError: an unknown engine, the network without a checkpoint or with one that is not its own, a device that is not there.
     """
-    from sam4d.geometric.predictor import GeometricPredictor
+    if engine not in ("auto", "geometric", "sam4d"):
+        raise InputError("engine", "auto, geometric or sam4d", repr(engine))
+    if engine == "geometric" or (engine == "auto" and checkpoint is None):
+        from sam4d.geometric.predictor import GeometricPredictor
 
-    if engine not in ("auto", "geometric"):
-        raise InputError("engine", "auto or geometric", repr(engine))
-    return GeometricPredictor()
+        return GeometricPredictor()
+    if checkpoint is None:
+        raise InputError("checkpoint", "the network's weights (SAM4D_CHECKPOINT), because the engine is sam4d", "none")
+    from sam4d.network.predictor import NetworkPredictor
+
+    return NetworkPredictor(checkpoint, device, precision, compiled=compiled)

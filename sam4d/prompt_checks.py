@@ -2,12 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from sam4d.structures import LIDAR, BoxPrompt, Camera, Clip, InputError, MaskPrompt, PointPrompt, Prompt
+
+
+def check_prompts(prompt: Prompt | Sequence[Prompt], clip: Clip, point_count: Callable[[int], int]) -> tuple[Prompt, ...]:
+    """Prompts that are given together, as an engine may rely on them; see `check_prompt`.
+
+    Raises:
+        InputError: no prompt, or prompts of several objects or frames; and what `check_prompt` refuses.
+    """
+    given = tuple(prompt) if isinstance(prompt, Sequence) else (prompt,)
+    if not given:
+        raise InputError("prompts", "at least one", "none")
+    object_id, frame_index = given[0].object_id, given[0].frame_index
+    for other in given[1:]:
+        if (other.object_id, other.frame_index) != (object_id, frame_index):
+            raise InputError(
+                "prompts given together",
+                f"one object on one frame (object {object_id}, frame {frame_index})",
+                f"object {other.object_id}, frame {other.frame_index} as well",
+            )
+    return tuple(check_prompt(each, clip, point_count) for each in given)
+
+
+def says_where(prompt: Prompt) -> bool:
+    """Whether an object can begin with it: a box, a mask or a positive click, but not negative clicks alone."""
+    return not isinstance(prompt, PointPrompt) or bool((np.asarray(prompt.labels) == 1).any())
+
+
+def needs_a_beginning(object_id: int, frame_index: int) -> InputError:
+    """What to raise where negative clicks are all that is known of an object."""
+    where = f"prompt for object {object_id} on frame {frame_index}"
+    return InputError(where, "a positive click, a box or a mask to begin an object with", "negative clicks only")
+
+
+def pass_frames(start: int, stop: int | None, frame_count: int, *, reverse: bool) -> range:
+    """The frames of `Session.propagate`. Raises InputError: `start` outside the clip."""
+    if not 0 <= start < frame_count:
+        raise InputError("propagate: start", f"a frame within 0 to {frame_count - 1}", str(start))
+    if reverse:
+        return range(start, -1 if stop is None else max(stop, -1), -1)
+    return range(start, frame_count if stop is None else min(stop, frame_count))
 
 
 def check_prompt(prompt: Prompt, clip: Clip, point_count: Callable[[int], int]) -> Prompt:

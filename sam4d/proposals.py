@@ -16,12 +16,17 @@ from sam4d.geometric.scene import FrameScene, prepare_frame
 from sam4d.geometry import SE3, BoolArray, Float64Array
 from sam4d.object_kinds import Kind, choose_label, kind_of_size
 from sam4d.predictor import Session
-from sam4d.structures import LIDAR, Clip, FrameMasks, Masklet, MaskPrompt, ObjectMasks
+from sam4d.structures import Clip, FrameMasks, Masklet, ObjectMasks
 
 __all__ = ["MOST_PROPOSALS", "Proposal", "choose_label", "propose_masklets", "propose_objects"]
 
 MOST_PROPOSALS = 40
 MOVING_M_PER_FRAME = 0.12
+
+LEAST_SCORE = 0.4
+"""An engine that is less sure of its own answer has not found the object."""
+
+SAME_OBJECT_IOU = 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +83,9 @@ def propose_objects(clip: Clip, most: int = MOST_PROPOSALS, on_frame: Callable[[
 def propose_masklets(
     session: Session, labels: Sequence[str], progress: Callable[[int, int], None] | None = None, most: int = MOST_PROPOSALS
 ) -> list[Masklet]:
-    """Pre-annotation: proposals as LiDAR masks into the session, followed both ways, cuboids fitted.
+    """Pre-annotation: the session is asked for every proposal and follows it both ways; cuboids are fitted.
+
+    Answers of which the engine itself is unsure are dropped, and so is one of two that cover the same points.
 
     Args:
         session: any engine's; keeps the proposals as objects beside those it has.
@@ -94,8 +101,7 @@ def propose_masklets(
     proposals = propose_objects(clip, most, lambda frame_index: report(frame_index + 1, steps))
     first_id = max(session.object_ids, default=0) + 1
     proposals = [replace(proposal, object_id=first_id + k) for k, proposal in enumerate(proposals)]
-    for proposal in sorted(proposals, key=lambda proposal: proposal.frame_index):
-        session.add_prompt(MaskPrompt(proposal.object_id, proposal.frame_index, LIDAR, proposal.lidar_mask))
+    proposals = _confirmed(session, proposals)
     shown: dict[int, dict[int, ObjectMasks]] = {proposal.object_id: {} for proposal in proposals}
     starts = {proposal.object_id: proposal.frame_index for proposal in proposals}
     if proposals:
@@ -115,6 +121,34 @@ def propose_masklets(
         replace(masklet, cuboids={k: cuboid for k, cuboid in enumerate(cuboids) if cuboid is not None})
         for masklet, cuboids in zip(masklets, fitted, strict=True)
     ]
+
+
+def _confirmed(session: Session, proposals: Sequence[Proposal]) -> list[Proposal]:
+    """Those that the engine answers well, each with points of its own, best first. The others are no objects of the session."""
+    answers: dict[int, ObjectMasks] = {}
+    for proposal in sorted(proposals, key=lambda proposal: proposal.frame_index):
+        prompts = session.prompts_for(proposal.object_id, proposal.frame_index, proposal.lidar_mask)
+        answers[proposal.object_id] = session.add_prompt(prompts)
+    kept: list[Proposal] = []
+    for proposal in proposals:
+        answer = answers[proposal.object_id]
+        same_frame = [answers[other.object_id] for other in kept if other.frame_index == proposal.frame_index]
+        if answer.score < LEAST_SCORE or any(_overlap(answer, other) > SAME_OBJECT_IOU for other in same_frame):
+            session.remove_object(proposal.object_id)
+        else:
+            kept.append(proposal)
+    return kept
+
+
+def _overlap(one: ObjectMasks, other: ObjectMasks) -> float:
+    """Intersection over union of the points, or where neither has any, the largest of the cameras'."""
+    if one.lidar_mask.any() or other.lidar_mask.any():
+        return _iou(one.lidar_mask, other.lidar_mask)
+    return max((_iou(mask, other.camera_masks[name]) for name, mask in one.camera_masks.items() if name in other.camera_masks), default=0.0)
+
+
+def _iou(one: BoolArray, other: BoolArray) -> float:
+    return float((one & other).sum() / max(1, (one | other).sum()))
 
 
 def _collect(frame: FrameMasks, shown: dict[int, dict[int, ObjectMasks]], wanted: Callable[[int, int], bool]) -> None:

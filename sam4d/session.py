@@ -6,14 +6,15 @@ frame, what stands, what must be followed again and from where is decided here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from sam4d.prompt_checks import check_prompt
-from sam4d.structures import Clip, FrameMasks, InputError, ObjectMasks, PointPrompt, Prompt, UInt8Array
+from sam4d.geometry import BoolArray
+from sam4d.prompt_checks import check_prompts, needs_a_beginning, pass_frames, says_where
+from sam4d.structures import LIDAR, Clip, FrameMasks, InputError, MaskPrompt, ObjectMasks, Prompt, UInt8Array
 
 TrackT = TypeVar("TrackT")
 
@@ -128,19 +129,8 @@ class TrackingSession(Generic[TrackT]):
 
     def add_prompt(self, prompt: Prompt | Sequence[Prompt], *, replace: bool = False) -> ObjectMasks:
         """Segment one object on one frame; see `predictor.Session.add_prompt`. Nothing changes where it raises InputError."""
-        given = tuple(prompt) if isinstance(prompt, Sequence) else (prompt,)
-        if not given:
-            raise InputError("prompts", "at least one", "none")
+        given = check_prompts(prompt, self._clip, self._engine.point_count)
         object_id, frame_index = given[0].object_id, given[0].frame_index
-        for other in given[1:]:
-            if (other.object_id, other.frame_index) != (object_id, frame_index):
-                raise InputError(
-                    "prompts given together",
-                    f"one object on one frame (object {object_id}, frame {frame_index})",
-                    f"object {other.object_id}, frame {other.frame_index} as well",
-                )
-        given = tuple(check_prompt(each, self._clip, self._engine.point_count) for each in given)
-
         tracked_object = self._objects.get(object_id) or _TrackedObject[TrackT]()
         earlier = () if replace else tracked_object.prompts.get(frame_index, ())
         tracked = None
@@ -148,10 +138,9 @@ class TrackingSession(Generic[TrackT]):
             tracked = tracked_object.corrected[frame_index].restore()
         elif not replace and frame_index not in tracked_object.prompted:
             tracked = tracked_object.known(frame_index)
-        if tracked is None and not any(_says_where(each) for each in (*earlier, *given)):
+        if tracked is None and not any(says_where(each) for each in (*earlier, *given)):
             if not tracked_object.prompted:
-                where = f"prompt for object {object_id} on frame {frame_index}"
-                raise InputError(where, "a positive click, a box or a mask to begin an object with", "negative clicks only")
+                raise needs_a_beginning(object_id, frame_index)
             tracked = self._followed_to(object_id, frame_index)
         masks = self._engine.segment((*earlier, *given), tracked)
 
@@ -164,22 +153,15 @@ class TrackingSession(Generic[TrackT]):
         tracked_object.prompted[frame_index] = _Stored.of(masks)
         return masks
 
-    def propagate(self, start: int = 0, stop: int | None = None, *, reverse: bool = False) -> Iterator[FrameMasks]:
-        """Follow every object, lazily, `start` first; see `predictor.Session.propagate`.
+    def propagate(
+        self, start: int = 0, stop: int | None = None, *, reverse: bool = False, object_ids: Collection[int] | None = None
+    ) -> Iterator[FrameMasks]:
+        """Follow objects, lazily, `start` first; see `predictor.Session.propagate`.
 
-        A frame is reached from the nearest prompted frame on the side the pass comes from. Frames before the first prompted
-        one give what an earlier pass the other way found there, else empty masks with score 0.
-
-        Raises:
-            InputError: `start` outside the clip.
+        A frame is reached from the nearest prompted frame on the side the pass comes from.
         """
-        if not 0 <= start < len(self._clip):
-            raise InputError("propagate: start", f"a frame within 0 to {len(self._clip) - 1}", str(start))
-        if reverse:
-            frames = range(start, -1 if stop is None else max(stop, -1), -1)
-        else:
-            frames = range(start, len(self._clip) if stop is None else min(stop, len(self._clip)))
-        return (self._frame_masks(frame_index, reverse) for frame_index in frames)
+        frames = pass_frames(start, stop, len(self._clip), reverse=reverse)
+        return (self._frame_masks(frame_index, reverse, object_ids) for frame_index in frames)
 
     def remove_object(self, object_id: int) -> None:
         if object_id not in self._objects:
@@ -187,11 +169,17 @@ class TrackingSession(Generic[TrackT]):
             raise InputError("remove_object", f"one of the session's objects ({known})", str(object_id))
         del self._objects[object_id]
 
-    def _frame_masks(self, frame_index: int, reverse: bool) -> FrameMasks:
+    def prompts_for(self, object_id: int, frame_index: int, lidar_mask: BoolArray) -> tuple[Prompt, ...]:
+        """The points as they are: what was found by their geometry is what this engine would say itself."""
+        return (MaskPrompt(object_id, frame_index, LIDAR, lidar_mask),)
+
+    def _frame_masks(self, frame_index: int, reverse: bool, object_ids: Collection[int] | None) -> FrameMasks:
         step = -1 if reverse else 1
         standing: dict[int, ObjectMasks] = {}
         tracks: dict[int, TrackT] = {}
         for object_id, tracked_object in self._objects.items():
+            if object_ids is not None and object_id not in object_ids:
+                continue
             masks = tracked_object.known(frame_index, reverse)
             source = tracked_object.source(frame_index, reverse)
             if masks is None and source is None:
@@ -242,10 +230,6 @@ class TrackingSession(Generic[TrackT]):
 
     def _nothing(self, object_id: int, frame_index: int) -> ObjectMasks:
         return empty_masks(self._clip, object_id, frame_index, self._engine.point_count(frame_index))
-
-
-def _says_where(prompt: Prompt) -> bool:
-    return not isinstance(prompt, PointPrompt) or bool((np.asarray(prompt.labels) == 1).any())
 
 
 def empty_masks(clip: Clip, object_id: int, frame_index: int, point_count: int) -> ObjectMasks:

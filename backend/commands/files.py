@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from backend.commands.output import ProgressBars, say, say_json
+from backend.engine import predictor_of
 from backend.projects import DEFAULT_LABELS
 from backend.settings import Settings
 from converters.exports import write_sequence
 from converters.label_config import build_label_config
 from converters.sequences import open_sequence, read_cuboid_labels
 from sam4d.evaluation import evaluate_clicks, format_summary, summarise_clicks
-from sam4d.predictor import build_predictor
 from sam4d.simulation import simulate_drive
 from sam4d.structures import InputError
 
@@ -36,7 +36,7 @@ def run_evaluate(arguments: argparse.Namespace, settings: Settings) -> int:
     labels = read_cuboid_labels(arguments.sequence)
     if labels is None:
         raise InputError(arguments.sequence, "a drive with labels/cuboids.json", "none")
-    predictor = build_predictor(settings.engine)
+    predictor = predictor_of(settings)
     with ProgressBars(hidden=arguments.json) as progress:
         results = evaluate_clicks(
             predictor, clip, labels, sensor=arguments.sensor, on_object=lambda done, total: progress("clicking", done, total)

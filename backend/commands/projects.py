@@ -8,12 +8,12 @@ from pathlib import Path
 
 from backend.commands.connection import Connection, find_connection
 from backend.commands.output import ProgressBars, complain, say, say_json
+from backend.engine import predictor_of
 from backend.export import export_project
 from backend.label_studio import LabelStudioClient, Project
 from backend.preannotate import TaskOutcome, preannotate
 from backend.projects import ImportedSequence, ImportOptions, import_sequences
 from backend.settings import Settings
-from sam4d.predictor import build_predictor
 
 
 def run_import(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -27,7 +27,7 @@ def run_import(arguments: argparse.Namespace, settings: Settings) -> int:
             arguments.sequences,
             data_root=connection.data_root(),
             backend=backend,
-            model_version=build_predictor(settings.engine).version,
+            model_version=predictor_of(settings).version,
             options=ImportOptions(labels, arguments.frames_per_task, arguments.overlap, arguments.range),
             progress=progress,
         )
@@ -94,7 +94,7 @@ def preannotate_all(
     outcomes = []
     with ProgressBars(hidden=hidden) as progress:
         progress("pre-annotating tasks", 0, total)
-        predictor = build_predictor(connection.settings.engine)
+        predictor = predictor_of(connection.settings)
         for outcome in preannotate(client, project, predictor, connection.open_clip(), masks_per_task=masks_per_task, resume=resume):
             outcomes.append(outcome)
             if outcome.failure is not None:

@@ -13,9 +13,9 @@ from backend.commands.connection import find_connection
 from backend.commands.output import ProgressBars, complain, say
 from backend.commands.projects import describe, preannotate_all, project_url
 from backend.embedded import Services, Workplace, gunicorn_command, running_child, running_services
+from backend.engine import predictor_of
 from backend.projects import ImportOptions, import_sequences
 from backend.settings import Settings
-from sam4d.predictor import build_predictor
 
 DEMO_PROJECT = "Synthetic drive"
 DEMO_SEQUENCE = "synthetic_drive"
@@ -24,7 +24,7 @@ DEMO_OPTIONS = ImportOptions(frames_per_task=5, overlap=1)
 
 
 def run_up(arguments: argparse.Namespace, settings: Settings) -> int:
-    with _started(arguments) as services:
+    with _started(arguments, settings) as services:
         say(welcome(services, services.login.label_studio_url))
         _wait(services)
     return 0
@@ -41,11 +41,11 @@ def run_demo(arguments: argparse.Namespace, settings: Settings) -> int:
             command = [sys.executable, "-m", "backend.cli", "simulate", str(sequence), "--frames", str(arguments.frames)]
             log = workplace.logs / "simulation.log"
             recording = running.enter_context(running_child("the simulation", command, log, None, workplace.directory))
-        services = running.enter_context(_started(arguments))
+        services = running.enter_context(_started(arguments, settings))
         if recording is not None:
             say("recording a synthetic drive ...")
             recording.wait_until_done()
-        connection = find_connection(Settings(engine=settings.engine), arguments.directory)
+        connection = find_connection(settings.of_engine_only(), arguments.directory)
         with connection.client() as client, ProgressBars() as progress:
             project, imported = import_sequences(
                 client,
@@ -53,7 +53,7 @@ def run_demo(arguments: argparse.Namespace, settings: Settings) -> int:
                 [sequence],
                 data_root=services.workplace.data_root,
                 backend=connection.backend,
-                model_version=build_predictor(settings.engine).version,
+                model_version=predictor_of(settings).version,
                 options=DEMO_OPTIONS,
                 progress=progress,
             )
@@ -72,8 +72,9 @@ def run_demo(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def run_serve(arguments: argparse.Namespace, settings: Settings) -> int:
     """The backend alone. It takes this process's place, signals and environment included."""
+    predictor_of(settings)  # what is wrong with the engine is said here, on one line, and not in a worker's traceback
     command = gunicorn_command(settings.host, settings.port, settings.workers)
-    os.execv(command[0], command)  # noqa: S606
+    os.execve(command[0], command, settings.environment())  # noqa: S606
 
 
 def welcome(services: Services, address: str) -> str:
@@ -97,10 +98,13 @@ def open_in_browser(address: str) -> None:
 
 
 @contextlib.contextmanager
-def _started(arguments: argparse.Namespace) -> Iterator[Services]:
+def _started(arguments: argparse.Namespace, settings: Settings) -> Iterator[Services]:
+    predictor_of(settings)
     say("starting Label Studio and the backend (the first start takes about a minute) ...")
     workplace = Workplace(arguments.directory.resolve())
-    with running_services(workplace, arguments.label_studio, arguments.port, arguments.backend_port) as services:
+    with running_services(
+        workplace, arguments.label_studio, arguments.port, arguments.backend_port, settings.engine_variables()
+    ) as services:
         yield services
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
 from sam4d.geometry import SE3
@@ -44,6 +45,22 @@ class FrameMemory:
     lidar: Tensor
     camera_pointer: Tensor
     lidar_pointer: Tensor
+
+    @classmethod
+    def join(cls, memories: Sequence[FrameMemory]) -> FrameMemory:
+        """The memories that several batches of objects have of the same frame, as one."""
+        return cls(
+            memories[0].place,
+            torch.cat([memory.camera for memory in memories]),
+            torch.cat([memory.lidar for memory in memories]),
+            torch.cat([memory.camera_pointer for memory in memories]),
+            torch.cat([memory.lidar_pointer for memory in memories]),
+        )
+
+    def of_object(self, index: int) -> FrameMemory:
+        """What one object of the batch remembers, which stays a batch of 1."""
+        one = slice(index, index + 1)
+        return FrameMemory(self.place, self.camera[one], self.lidar[one], self.camera_pointer[one], self.lidar_pointer[one])
 
 
 Memories: TypeAlias = Mapping[int, FrameMemory]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sam4d.modeling.attention import Attention
 
@@ -14,21 +16,40 @@ POSITION_WEIGHT = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class ProjectedKeys:
-    """Keys and values of every layer, projected once: float32 (B, K, 256) each. Both sensors' queries use the same weights."""
+class Remembered:
+    """What is looked at: contents float32 (B, K, 256) and their position encodings (B or 1, K, 256). B = 1 serves every object."""
 
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
+    contents: Tensor
+    positions: Tensor
 
     @staticmethod
-    def join(*parts: ProjectedKeys) -> ProjectedKeys:
-        """One after the other along K; a part with B = 1 serves every object."""
-        batch = max(part.keys[0].shape[0] for part in parts)
+    def join(*parts: Remembered) -> Remembered:
+        """One after the other along K."""
 
-        def joined(layers: tuple[tuple[Tensor, ...], ...]) -> tuple[Tensor, ...]:
-            return tuple(torch.cat([each.expand(batch, -1, -1) for each in layer], dim=1) for layer in zip(*layers, strict=True))
+        def joined(tensors: Sequence[Tensor]) -> Tensor:
+            batch = max(len(tensor) for tensor in tensors)
+            return torch.cat([tensor.expand(batch, -1, -1) for tensor in tensors], dim=1)
 
-        return ProjectedKeys(joined(tuple(part.keys for part in parts)), joined(tuple(part.values for part in parts)))
+        return Remembered(joined([part.contents for part in parts]), joined([part.positions for part in parts]))
+
+
+class MemoryCrossAttention(Attention):
+    """One head as wide as the features, so that neither keys nor values need to be projected.
+
+    A query's product with a projected key is that of the query, taken back through the key's projection, with the key itself (what the
+    key's bias adds is the same for every key and leaves the softmax as it is), and the weighted mean of projected values is the projection
+    of the weighted mean. So the same keys and values serve every layer, and the work per memory is the attention alone.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, width, 1)
+
+    def look(self, queries: Tensor, keys: Tensor, contents: Tensor) -> Tensor:
+        """Queries (1 or B, Q, C); keys, which are contents with positions, and contents (B, K, C) -> (B, Q, C)."""
+        asked = (self.q_proj(queries) @ self.k_proj.weight).expand(len(keys), -1, -1)
+        seen = functional.scaled_dot_product_attention(asked[:, None], keys[:, None], contents[:, None])[:, 0]
+        projected: Tensor = self.out_proj(self.v_proj(seen))
+        return projected
 
 
 class MemoryAttentionLayer(nn.Module):
@@ -37,45 +58,38 @@ class MemoryAttentionLayer(nn.Module):
     def __init__(self, width: int, hidden_width: int) -> None:
         super().__init__()
         self.self_attn = Attention(width, width, 1)
-        self.cross_attn_image = Attention(width, width, 1)
+        self.cross_attn_image = MemoryCrossAttention(width)
         self.linear1 = nn.Linear(width, hidden_width)
         self.linear2 = nn.Linear(hidden_width, width)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
         self.norm3 = nn.LayerNorm(width)
 
-    def forward(self, features: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Features (1 or B, L, C), projected keys and values (B, K, C) -> (B, L, C).
+    def forward(self, features: Tensor, keys: Tensor, contents: Tensor) -> Tensor:
+        """Features (1 or B, L, C), keys and contents (B, K, C) -> (B, L, C).
 
         Features with a batch of 1 become B objects' only where these begin to differ, at the cross-attention.
         """
         normal = self.norm1(features)
         features = features + self.self_attn(normal, normal, normal)
-        features = features + self.cross_attn_image.attend(self.norm2(features), keys, values)
+        features = features + self.cross_attn_image.look(self.norm2(features), keys, contents)
         added: Tensor = features + self.linear2(torch.relu(self.linear1(self.norm3(features))))
         return added
 
 
 class MemoryAttention(nn.Module):
-    """Four layers, the same weights for both sensors. A memory's keys and values are projected once (`project`) and may be kept."""
+    """Four layers, the same weights for both sensors."""
 
     def __init__(self, width: int = 256, hidden_width: int = 2048, depth: int = 4) -> None:
         super().__init__()
         self.layers = nn.ModuleList(MemoryAttentionLayer(width, hidden_width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
-    def project(self, memory: Tensor, positions: Tensor) -> ProjectedKeys:
-        """Memory (B, K, C) and its positions, (B, K, C) or broadcastable. Positions belong to the keys only."""
-        placed = memory + positions
-        attentions = [layer.cross_attn_image for layer in self.layers if isinstance(layer, MemoryAttentionLayer)]
-        return ProjectedKeys(
-            tuple(attention.k_proj(placed) for attention in attentions), tuple(attention.v_proj(memory) for attention in attentions)
-        )
-
-    def forward(self, features: Tensor, positions: Tensor, memory: ProjectedKeys) -> Tensor:
+    def forward(self, features: Tensor, positions: Tensor, memory: Remembered) -> Tensor:
         """Raw top-level features (1 or B, L, C), their position encoding (1, L, C), memory with B objects -> (B, L, C)."""
         features = features + POSITION_WEIGHT * positions
-        for layer, keys, values in zip(self.layers, memory.keys, memory.values, strict=True):
-            features = layer(features, keys, values)
+        keys = memory.contents + memory.positions  # positions belong to the keys only
+        for layer in self.layers:
+            features = layer(features, keys, memory.contents)
         conditioned: Tensor = self.norm(features)
         return conditioned

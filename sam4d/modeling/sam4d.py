@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from sam4d.geometry import SE3, BoolArray
 from sam4d.modeling.encoded_frame import CameraFeatures, ConditionedFeatures, Decoded, EncodedFrame, LidarFeatures
@@ -21,7 +21,7 @@ from sam4d.modeling.lidar_encoder import MinkUNet34, voxelise
 from sam4d.modeling.mask_decoder import WIDTH
 from sam4d.modeling.mask_prompt import given_logits, low_res_camera_logits, low_res_lidar_logits, network_mask
 from sam4d.modeling.memory import FrameMemory, FramePlace, Memories
-from sam4d.modeling.memory_attention import MemoryAttention, ProjectedKeys
+from sam4d.modeling.memory_attention import MemoryAttention, Remembered
 from sam4d.modeling.memory_encoder import ImageMemoryEncoder, LidarMemoryEncoder
 from sam4d.modeling.memory_recall import RECENT_FRAMES, Recall
 from sam4d.modeling.point_logits import point_mixing
@@ -58,19 +58,17 @@ class Sam4D(nn.Module):
     def device(self) -> torch.device:
         return self.no_mem_embed.device
 
-    def encode_frame(self, image: UInt8Array, camera: Camera, points_m: NDArray[np.floating], world_SE3_lidar: SE3) -> EncodedFrame:
-        """Everything about a frame that depends on no object.
+    def encode_camera(self, image: UInt8Array, camera: Camera) -> CameraFeatures:
+        """Everything about an image that depends on no object.
 
         Args:
             image: uint8 (H, W, 3), RGB, of the camera's own size.
             camera: its calibration.
-            points_m: (N, 3), the sweep, metres, LiDAR frame, all finite. Masks come back in this order.
-            world_SE3_lidar: the ego pose.
         """
         decoder, encoding = self.head.sam_mask_decoder, self.union_pe_func
         seen = self.pure_model.backbone.image(prepare_image(image)[None].to(self.device))
         rays = Rays.of_grid(camera)
-        camera_features = CameraFeatures(
+        return CameraFeatures(
             stride4=decoder.conv_s0(seen.stride4),
             stride8=decoder.conv_s1(seen.stride8),
             stride16=seen.stride16,
@@ -79,9 +77,17 @@ class Sam4D(nn.Module):
             rays=rays,
             calibration=camera,
         )
+
+    def encode_sweep(self, points_m: NDArray[np.floating]) -> LidarFeatures:
+        """Everything about a sweep that depends on no object; the passes of several cameras share it.
+
+        Args:
+            points_m: (N, 3), metres, LiDAR frame, all finite. Masks come back in this order.
+        """
+        decoder, encoding = self.head.sam_mask_decoder, self.union_pe_func
         sweep = voxelise(points_m, self.device)
         pyramid = self.pure_model.backbone.point.sparse_3d[0](sweep)
-        lidar_features = LidarFeatures(
+        return LidarFeatures(
             stride4=decoder.conv_s0_pts(pyramid.stride4),
             stride8=decoder.conv_s1_pts(pyramid.stride8),
             stride16=pyramid.stride16,
@@ -91,7 +97,10 @@ class Sam4D(nn.Module):
             sweep=sweep,
             mixing=point_mixing(sweep.positions, pyramid.stride4.cells),
         )
-        return EncodedFrame(camera_features, lidar_features, world_SE3_lidar)
+
+    def encode_frame(self, image: UInt8Array, camera: Camera, points_m: NDArray[np.floating], world_SE3_lidar: SE3) -> EncodedFrame:
+        """One image and one sweep, as `encode_camera` and `encode_sweep` take them, and the ego pose."""
+        return EncodedFrame(self.encode_camera(image, camera), self.encode_sweep(points_m), world_SE3_lidar)
 
     def begin(self, frame: EncodedFrame) -> ConditionedFeatures:
         """The features of a frame on which an object begins, which has no memories yet."""
@@ -106,29 +115,35 @@ class Sam4D(nn.Module):
             memories: at least the frames that `recall` names.
         """
         attention = self.pure_model.fusion.memory_attention
-        keys = [self._memory_keys(frame, memories[index], t_pos) for index, t_pos in recall.memories]
-        keys += [self._pointer_keys(frame, memories[index], distance / recall.pointer_span) for index, distance in recall.pointers]
-        remembered = ProjectedKeys.join(*keys)
+        remembered = [self._remembered(frame, memories[index], t_pos) for index, t_pos in recall.memories]
+        remembered += [self._pointers(frame, memories[index], distance / recall.pointer_span) for index, distance in recall.pointers]
         # Each sensor also looks at the other one's present raw features, which are the same for every object.
-        with_lidar = ProjectedKeys.join(remembered, attention.project(frame.lidar.tokens, frame.lidar.positions))
-        camera = attention(frame.camera.tokens, frame.camera.positions, with_lidar)
-        with_camera = ProjectedKeys.join(remembered, attention.project(frame.camera.tokens, frame.camera.positions))
-        return ConditionedFeatures(camera, attention(frame.lidar.tokens, frame.lidar.positions, with_camera))
+        camera_now = Remembered(frame.camera.tokens, frame.camera.positions)
+        lidar_now = Remembered(frame.lidar.tokens, frame.lidar.positions)
+        return ConditionedFeatures(
+            attention(frame.camera.tokens, frame.camera.positions, Remembered.join(*remembered, lidar_now)),
+            attention(frame.lidar.tokens, frame.lidar.positions, Remembered.join(*remembered, camera_now)),
+        )
 
-    def encode_prompts(self, frame: EncodedFrame, points: PromptPoints, earlier: Decoded | None = None) -> EncodedPrompts:
+    def encode_prompts(
+        self,
+        frame: EncodedFrame,
+        points: PromptPoints,
+        earlier_camera_logits: Tensor | None = None,
+        earlier_lidar_logits: Tensor | None = None,
+    ) -> EncodedPrompts:
         """One object's points on a frame, and where there is one, the earlier answer on that frame that they correct.
 
         Without points and without an earlier answer, what is encoded serves any number of objects that are only followed.
+
+        Args:
+            earlier_camera_logits: float32 (1, 192, 192), or None. earlier_lidar_logits: (1, M4), per stride-4 voxel, or None.
         """
         camera_encoder, lidar_encoder = self.head.sam_prompt_encoder, self.head.psam_prompt_encoder
         camera_tokens, lidar_tokens = encode_points(points, frame.camera.calibration, self.union_pe_func, camera_encoder, lidar_encoder)
-        camera_mask, lidar_mask = None, None
-        if earlier is not None:
-            limit = EARLIER_LOGIT_LIMIT
-            camera_mask = earlier.camera_low_res_logits.clamp(-limit, limit)
-            lidar_mask = earlier.lidar_low_res_logits.clamp(-limit, limit)
-        camera_dense = camera_encoder.embed_mask(camera_mask)
-        return EncodedPrompts(camera_tokens, lidar_tokens, camera_dense, lidar_encoder.embed_mask(frame.lidar.stride4.cells, lidar_mask))
+        camera_dense = camera_encoder.embed_mask(_limited(earlier_camera_logits))
+        lidar_dense = lidar_encoder.embed_mask(frame.lidar.stride4.cells, _limited(earlier_lidar_logits))
+        return EncodedPrompts(camera_tokens, lidar_tokens, camera_dense, lidar_dense)
 
     def decode(self, frame: EncodedFrame, features: ConditionedFeatures, prompts: EncodedPrompts, *, ambiguous: bool) -> Decoded:
         """The answer for B objects. `ambiguous`: one point or none was given, see `PromptPoints.is_ambiguous`."""
@@ -183,27 +198,28 @@ class Sam4D(nn.Module):
             decoded.lidar_pointer,
         )
 
-    def _memory_keys(self, frame: EncodedFrame, memory: FrameMemory, t_pos: int) -> ProjectedKeys:
-        """Both sensors' memories of a frame, placed where they are now: B objects, 2304 + M keys."""
+    def _remembered(self, frame: EncodedFrame, memory: FrameMemory, t_pos: int) -> Remembered:
+        """Both sensors' memories of a frame, placed where they are now: B objects, 2304 + M of them."""
         encoding, place = self.union_pe_func, memory.place
         current_SE3_past = frame.world_SE3_lidar.inverse() @ place.world_SE3_lidar
         rotation = torch.tensor(current_SE3_past.rotation).to(place.lidar_positions_m)
         translation_m = torch.tensor(current_SE3_past.translation_m).to(place.lidar_positions_m)
         lidar_m = place.lidar_positions_m @ rotation.T + translation_m
-        recency = self.maskmem_tpos_enc[RECENT_FRAMES - t_pos]
-        camera_positions = place.camera_sine.float() + encoding.shared_of_rays(place.rays.moved(current_SE3_past)) + recency
-        lidar_positions = encoding.lidar_sine(lidar_m).bfloat16().float() + encoding.shared_of_positions(lidar_m) + recency
-        attention = self.pure_model.fusion.memory_attention
-        return ProjectedKeys.join(
-            attention.project(memory.camera.float(), camera_positions), attention.project(memory.lidar.float(), lidar_positions)
-        )
+        camera_positions = place.camera_sine.float() + encoding.shared_of_rays(place.rays.moved(current_SE3_past))
+        lidar_positions = encoding.lidar_sine(lidar_m).bfloat16().float() + encoding.shared_of_positions(lidar_m)
+        positions = torch.cat([camera_positions, lidar_positions[None]], dim=1) + self.maskmem_tpos_enc[RECENT_FRAMES - t_pos]
+        return Remembered(torch.cat([memory.camera, memory.lidar], dim=1).float(), positions)
 
-    def _pointer_keys(self, frame: EncodedFrame, memory: FrameMemory, distance: float) -> ProjectedKeys:
-        """Both sensors' pointers of a frame, at a distance in time of 0 to 1: B objects, 2 keys."""
+    def _pointers(self, frame: EncodedFrame, memory: FrameMemory, distance: float) -> Remembered:
+        """Both sensors' pointers of a frame, at a distance in time of 0 to 1: B objects, 2 of them."""
         motion = motion_vector(frame.world_SE3_lidar.inverse() @ memory.place.world_SE3_lidar).to(self.device)
         position = self.head.obj_ptr_tpos_proj(distance_sine(torch.tensor([distance], device=self.device)))
         position = position + self.ego_pose_encoder(motion[None])
-        return self.pure_model.fusion.memory_attention.project(torch.stack([memory.camera_pointer, memory.lidar_pointer], dim=1), position)
+        return Remembered(torch.stack([memory.camera_pointer, memory.lidar_pointer], dim=1), position[None].expand(-1, 2, -1))
+
+
+def _limited(logits: Tensor | None) -> Tensor | None:
+    return None if logits is None else logits.clamp(-EARLIER_LOGIT_LIMIT, EARLIER_LOGIT_LIMIT)
 
 
 class _PureModel(nn.Module):

@@ -119,7 +119,7 @@ def test_a_child_that_will_not_end_is_ended_with_its_children(tmp_path: Path) ->
 def test_without_label_studio_the_way_to_it_is_told(tmp_path: Path) -> None:
     with (
         pytest.raises(InputError, match=r"make \.venv-label-studio"),
-        running_services(Workplace(tmp_path / "work"), tmp_path / "nothing", 0, 0),
+        running_services(Workplace(tmp_path / "work"), tmp_path / "nothing", 0, 0, {}),
     ):
         pass
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from sam4d.evaluation import (
 from sam4d.geometric.predictor import GeometricPredictor
 from sam4d.geometry import BoolArray
 from sam4d.simulation import SyntheticDrive
-from sam4d.structures import LIDAR, Clip, Cuboid, FrameMasks, LabelledCuboid, ObjectMasks, PointPrompt, Prompt
+from sam4d.structures import LIDAR, Clip, Cuboid, FrameMasks, LabelledCuboid, MaskPrompt, ObjectMasks, PointPrompt, Prompt
 
 
 def labels_of(drive: SyntheticDrive) -> Labels:
@@ -59,12 +59,17 @@ class CuboidSession:
         self.asked[first.object_id] = nearest
         return self._answer(first.object_id, first.frame_index)
 
-    def propagate(self, start: int = 0, stop: int | None = None, *, reverse: bool = False) -> Iterator[FrameMasks]:
+    def propagate(
+        self, start: int = 0, stop: int | None = None, *, reverse: bool = False, object_ids: Collection[int] | None = None
+    ) -> Iterator[FrameMasks]:
         for k in range(start, len(self.clip)):
             yield FrameMasks(k, {object_id: self._answer(object_id, k) for object_id in self.asked})
 
     def remove_object(self, object_id: int) -> None:
         del self.asked[object_id]
+
+    def prompts_for(self, object_id: int, frame_index: int, lidar_mask: BoolArray) -> tuple[Prompt, ...]:
+        return (MaskPrompt(object_id, frame_index, LIDAR, lidar_mask),)
 
     def _answer(self, object_id: int, frame_index: int) -> ObjectMasks:
         points_m = self.clip.frames[frame_index].load_sweep().points_m

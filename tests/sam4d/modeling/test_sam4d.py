@@ -107,9 +107,13 @@ IMAGE_BOX = prompt([(800, 520), (1100, 700)], labels=(FIRST_CORNER, SECOND_CORNE
 LIDAR_BOX = prompt(lidar=np.array([[0, 13, 0], [4, 18, 0]]), labels=(FIRST_CORNER, SECOND_CORNER))
 
 
+def earlier_logits(earlier: Decoded | None) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    return (None, None) if earlier is None else (earlier.camera_low_res_logits, earlier.lidar_low_res_logits)
+
+
 def first_answer(model: Sam4D, frame: EncodedFrame, points: PromptPoints, earlier: Decoded | None = None) -> Decoded:
     with torch.inference_mode():
-        prompts = model.encode_prompts(frame, points, earlier)
+        prompts = model.encode_prompts(frame, points, *earlier_logits(earlier))
         return model.decode(frame, model.begin(frame), prompts, ambiguous=points.is_ambiguous)
 
 
@@ -165,7 +169,7 @@ def test_a_correction_is_followed_as_the_released_network_does(model: Sam4D, fra
     correction = prompt([(1000, 640)], labels=(0,))
     with torch.inference_mode():
         features = model.condition(frames[1], recall(1, {0}, set(), FRAMES), before)
-        prompts = model.encode_prompts(frames[1], correction, tracked)
+        prompts = model.encode_prompts(frames[1], correction, *earlier_logits(tracked))
         corrected = model.decode(frames[1], features, prompts, ambiguous=correction.is_ambiguous)
     assert_agrees(corrected, expected, "correction/1", **AFTER_PROPAGATION)
 

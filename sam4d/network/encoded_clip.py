@@ -1,0 +1,151 @@
+"""A clip as the network sees it: every frame one sweep and one pass per camera, encoded when asked for and kept for a while."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sam4d.geometry import SE3, BoolArray
+from sam4d.modeling.encoded_frame import EncodedFrame, LidarFeatures
+from sam4d.modeling.mask_selection import ABSENT_LOGIT
+from sam4d.modeling.sam4d import Sam4D
+from sam4d.structures import Camera, Clip, Float32Array, Frame, InputError, UInt8Array
+
+BLIND = "(no camera)"
+"""The pass of a drive without cameras. The released network knows no sweep without an image: it gets a grey one that looks forward."""
+
+GREY = (124, 116, 104)
+"""The mean colour of what the network was trained on, which it sees as nothing."""
+
+BLIND_SIZE_PX = 768
+BLIND_FOCAL_PX = 550.0
+
+_FORWARD_YAW_RAD = {"+x": 0.0, "+y": math.pi / 2, "-x": math.pi, "-y": -math.pi / 2}
+
+
+class FrameOfClip:
+    """One frame: its sweep encoded once, its images when a pass asks for them.
+
+    cameras: one pass each. camera_names: those with an image here; the image of any other one is grey. points_m: float32 (N, 3), the finite
+    points of the sweep, metres, LiDAR frame, on the CPU. finite: which rows of the sweep they are.
+    """
+
+    def __init__(self, model: Sam4D, frame: Frame, where: str, cameras: Mapping[str, Camera]) -> None:
+        self._model = model
+        self._frame = frame
+        self._where = where
+        self._passes: dict[str, EncodedFrame] = {}
+        self._seen: dict[str, BoolArray] = {}
+        self.cameras = cameras
+        self.camera_names = tuple(frame.load_images)
+        points_m = frame.load_sweep().points_m
+        self.finite: BoolArray = np.asarray(np.isfinite(points_m).all(axis=1))
+        self.points_m: Float32Array = points_m[self.finite]
+        self.world_SE3_lidar = frame.world_SE3_lidar or SE3.identity()
+
+    @cached_property
+    def lidar(self) -> LidarFeatures:
+        """Raises InputError where the sweep is not one for the network; the message names the frame."""
+        try:
+            return self._model.encode_sweep(self.points_m)
+        except InputError as error:
+            raise InputError(f"sweep of {self._where}", error.expected, error.found) from None
+
+    def encoded(self, camera: str) -> EncodedFrame:
+        """The pass of one camera."""
+        if camera not in self._passes:
+            features = self._model.encode_camera(self._image(camera), self.cameras[camera])
+            self._passes[camera] = EncodedFrame(features, self.lidar, self.world_SE3_lidar)
+        return self._passes[camera]
+
+    def seen(self, camera: str) -> BoolArray:
+        """Which of the finite points lie inside the camera's image, bool (N,)."""
+        if camera not in self._seen:
+            self._seen[camera] = self.cameras[camera].project(self.points_m)[2]
+        return self._seen[camera]
+
+    def of_rows(self, mask: BoolArray) -> BoolArray:
+        """A mask over the sweep's own rows -> over its finite points."""
+        return mask[self.finite]
+
+    def mask_of_sweep(self, mask: Tensor) -> BoolArray:
+        """bool (N,) over the finite points -> over the sweep's own rows; a row that is not finite belongs to nothing."""
+        rows = np.zeros(len(self.finite), dtype=np.bool_)
+        rows[self.finite] = mask.cpu().numpy()
+        return rows
+
+    def logits_of_sweep(self, logits: Tensor) -> Float32Array:
+        """Likewise, float32."""
+        rows = np.full(len(self.finite), ABSENT_LOGIT, dtype=np.float32)
+        rows[self.finite] = logits.float().cpu().numpy()
+        return rows
+
+    def _image(self, camera: str) -> UInt8Array:
+        size = self.cameras[camera]
+        if camera not in self._frame.load_images:
+            return np.full((size.height_px, size.width_px, 3), GREY, dtype=np.uint8)
+        image = self._frame.load_images[camera]()
+        if image.shape != (size.height_px, size.width_px, 3):
+            where = f"image of camera {camera} of {self._where}"
+            raise InputError(where, f"{size.width_px} x {size.height_px} pixels, RGB", " x ".join(map(str, image.shape[1::-1])))
+        return image
+
+
+class EncodedClip:
+    """The frames of a clip, the least recently used ones forgotten when there are more than `most`."""
+
+    def __init__(self, model: Sam4D, clip: Clip, most: int) -> None:
+        self.clip = clip
+        self._model = model
+        self._most = most
+        self._frames: OrderedDict[int, FrameOfClip] = OrderedDict()
+        self._point_counts: dict[int, int] = {}
+
+    def cameras(self, frame_index: int) -> dict[str, Camera]:
+        """The cameras whose passes a frame has: those with an image, or the first one where there is none."""
+        names = tuple(self.clip.frames[frame_index].load_images) or tuple(self.clip.cameras)[:1]
+        return {name: self.clip.cameras[name] for name in names} or {BLIND: _blind_camera(self.clip)}
+
+    def frame(self, frame_index: int) -> FrameOfClip:
+        if frame_index not in self._frames:
+            while len(self._frames) >= self._most:
+                self._frames.popitem(last=False)
+            frame = FrameOfClip(self._model, self.clip.frames[frame_index], f"frame {frame_index}", self.cameras(frame_index))
+            self._frames[frame_index] = frame
+            self._point_counts[frame_index] = len(frame.finite)
+        self._frames.move_to_end(frame_index)
+        return self._frames[frame_index]
+
+    def point_count(self, frame_index: int) -> int:
+        """Rows of a frame's sweep."""
+        if frame_index not in self._point_counts:
+            self.frame(frame_index)
+        return self._point_counts[frame_index]
+
+
+def fused_logits(frame: FrameOfClip, logits: Sequence[tuple[str, Tensor]]) -> Tensor:
+    """Logits of a sweep's points from the passes of several cameras, float32 (N,) each, as one.
+
+    A point takes the mean of the passes whose camera sees it; one that none of them sees, the mean of all.
+    """
+    if len(logits) == 1:
+        return logits[0][1]
+    values = torch.stack([each for _, each in logits])
+    seen = torch.stack([torch.from_numpy(frame.seen(camera)) for camera, _ in logits]).to(values)
+    weights = torch.where(seen.sum(dim=0) > 0, seen, 1.0)
+    return (values * weights).sum(dim=0) / weights.sum(dim=0)
+
+
+def _blind_camera(clip: Clip) -> Camera:
+    yaw = _FORWARD_YAW_RAD[clip.forward]
+    right, forward = (math.sin(yaw), -math.cos(yaw), 0.0), (math.cos(yaw), math.sin(yaw), 0.0)
+    rotation = np.array([right, (0.0, 0.0, -1.0), forward]).T
+    pose = SE3(rotation, np.zeros(3))
+    centre = BLIND_SIZE_PX / 2
+    return Camera(BLIND, BLIND_SIZE_PX, BLIND_SIZE_PX, BLIND_FOCAL_PX, BLIND_FOCAL_PX, centre, centre, pose)

@@ -1,0 +1,117 @@
+"""The network with its weights on a device, opened on clips."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sam4d.checkpoint import Checkpoint, check_fits, digest_of, read_checkpoint
+from sam4d.modeling.sam4d import Sam4D
+from sam4d.network.encoded_clip import EncodedClip
+from sam4d.network.session import NetworkSession
+from sam4d.predictor import DeviceName, Precision
+from sam4d.structures import Clip, InputError
+
+MEGABYTE = 1024 * 1024
+MEMORY_BYTES = {"cpu": 128 * MEGABYTE, "cuda": 2048 * MEGABYTE}
+"""What a session may remember beyond the frames that attention reaches at the moment."""
+
+FRAMES_KEPT = {"cpu": 4, "cuda": 24}
+"""Encoded frames that a session holds: the clicked one and its surroundings, about 70 MB each with one camera."""
+
+
+class NetworkPredictor:
+    """Opens clips for the network. Any number of threads may share it: the weights are only read.
+
+    Args:
+        checkpoint: a `.pth` or `.safetensors` file, or the tensors by name.
+        device: "auto" is CUDA where PyTorch sees one.
+        precision: "bfloat16" computes products in half the bits (on a CPU only where it has instructions for it); "auto" does so on CUDA.
+        compiled: compile the image encoder with torch.compile; the first frame then takes a minute longer.
+
+    Raises:
+        InputError: a checkpoint that is not this network's, CUDA asked for but absent.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Path | str | Mapping[str, Tensor],
+        device: DeviceName = "auto",
+        precision: Precision = "auto",
+        *,
+        compiled: bool = False,
+    ) -> None:
+        self.device = _device(device)
+        self._dtype = _dtype(precision, self.device)
+        if isinstance(checkpoint, Mapping):
+            read = Checkpoint(Path("(tensors)"), checkpoint, digest_of(checkpoint))
+        else:
+            read = read_checkpoint(checkpoint)
+        with torch.device("meta"):
+            model = Sam4D()
+        check_fits(read, model)
+        # Copied, so that neither the file nor the caller's tensors can change beneath a session.
+        weights = {
+            name: tensor.detach().to(self.device, torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+            for name, tensor in read.tensors.items()
+        }
+        model.load_state_dict(weights, strict=True, assign=True)
+        self.model = model.eval().requires_grad_(False)
+        if compiled:
+            self.model.pure_model.backbone.image.compile()
+        self._digest = read.digest
+
+    @property
+    def version(self) -> str:
+        return f"sam4d-{self._digest}" + ("-bf16" if self._dtype is torch.bfloat16 else "")
+
+    def open(self, clip: Clip) -> NetworkSession:
+        kind = self.device.type
+        return NetworkSession(self, EncodedClip(self.model, clip, FRAMES_KEPT[kind]), MEMORY_BYTES[kind])
+
+    @contextlib.contextmanager
+    def computing(self) -> Iterator[Sam4D]:
+        """The network for the duration of the block, in its precision.
+
+        Raises:
+            MemoryError: the device has too little memory left for what was asked; nothing else is lost.
+        """
+        with torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not torch.float32):
+            try:
+                yield self.model
+            except (MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                # The frames of the traceback would hold on to what takes the memory.
+                traceback.clear_frames(error.__traceback__)
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                raise MemoryError(f"too little memory on the {self.device.type.upper()} for this frame and its objects") from None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
+
+
+def _device(name: DeviceName) -> torch.device:
+    available = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if available else "cpu")
+    if name not in ("cpu", "cuda"):
+        raise InputError("device", "auto, cpu or cuda", repr(name))
+    if name == "cuda" and not available:
+        raise InputError("device", "cpu, or cuda where there is a GPU that PyTorch can use", "cuda, and PyTorch sees no GPU")
+    return torch.device(name)
+
+
+def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise InputError("precision", "auto, float32 or bfloat16", repr(precision))
+    if precision == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
