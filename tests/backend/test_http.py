@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+import safetensors.torch
 from starlette.testclient import TestClient
 
 from backend.asgi import build_service, create_app
@@ -19,11 +21,13 @@ from backend.media import MediaReader
 from backend.service import LabellingService
 from backend.sessions import SessionStore
 from backend.settings import Settings
+from converters.brush_rle import decode_mask
 from converters.label_config import build_label_config
 from sam4d.predictor import Predictor, Session, build_predictor
 from sam4d.structures import Clip
 from tests.backend.conftest import SEQUENCE, Project
 from tests.backend.server_process import gunicorn
+from tests.sam4d.network.conftest import random_weights
 
 
 class GatedPredictor:
@@ -257,3 +261,25 @@ def test_a_real_server_is_stopped_and_started_in_the_middle_of_labelling(project
             drafts = [project.draft(answers[0])]
     ids = [{result["meta"]["sam4d"]["object_id"] for result in answer} for answer in answers]
     assert ids == [{1}, {1}]
+
+
+@pytest.mark.slow
+def test_the_network_answers_a_click_with_brush_regions(project: Project, data_root: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "untrained.safetensors"
+    safetensors.torch.save_file(random_weights(), checkpoint)
+    variables = {"SAM4D_DATA_ROOT": str(data_root), "SAM4D_CHECKPOINT": str(checkpoint), "SAM4D_INTERACTIVE_SECONDS": "1"}
+    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:12]
+    arguments = ["--worker-class=uvicorn_worker.UvicornWorker", "--timeout=300"]
+    with gunicorn("backend.asgi:create_app()", arguments, variables, tmp_path / "server.log") as address:
+        assert requests.get(f"{address}/health", timeout=240).json()["model_version"] == f"sam4d-{digest}"
+        body = project.request(project.task(), context=project.click_on(project.visible()))
+        answer = requests.post(f"{address}/predict", json=body, timeout=240)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["model_version"] == f"sam4d-{digest}"
+    (prediction,) = answer.json()["results"]
+    brushes = [result for result in prediction["result"] if result["type"] == "brushlabels" and result["item_index"] == 0]
+    assert {result["to_name"] for result in brushes} >= {"front", "bev"}
+    front = next(result for result in brushes if result["to_name"] == "front")
+    assert decode_mask(front["value"]["rle"], front["original_height"], front["original_width"], "front").any()
+    cuboid = next(result for result in prediction["result"] if result["type"] == "rectanglelabels")
+    assert cuboid["meta"]["sam4d"]["engine"] == f"sam4d-{digest}"

@@ -129,6 +129,8 @@ def test_memory_is_counted_once_and_through_views() -> None:
     array = np.zeros(1000, dtype=np.float64)
     assert held_bytes([array, array[10:], {"again": array}]) == 8000
     assert held_bytes(HoldingSession(123)) == 123
+    weights = [np.zeros(1000)]
+    assert held_bytes([array, weights], weights) == 8000, "what all tasks share counts for none"
 
 
 def test_an_answer_that_comes_back_late_is_no_edit() -> None:

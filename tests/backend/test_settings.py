@@ -16,6 +16,8 @@ def test_nothing_set_gives_the_defaults() -> None:
 
 
 def test_every_variable_arrives(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "weights.pth"
+    checkpoint.touch()
     settings = Settings.from_environment(
         {
             "SAM4D_HOST": "0.0.0.0",
@@ -23,7 +25,11 @@ def test_every_variable_arrives(tmp_path: Path) -> None:
             "SAM4D_DATA_ROOT": str(tmp_path),
             "LABEL_STUDIO_URL": "https://labels.example.com/studio/",
             "LABEL_STUDIO_API_KEY": "abc",
-            "SAM4D_ENGINE": "geometric",
+            "SAM4D_ENGINE": "sam4d",
+            "SAM4D_CHECKPOINT": str(checkpoint),
+            "SAM4D_DEVICE": "cpu",
+            "SAM4D_PRECISION": "bfloat16",
+            "SAM4D_COMPILE": "yes",
             "SAM4D_INTERACTIVE_SECONDS": "2.5",
             "SAM4D_BATCH_SECONDS": "60",
             "SAM4D_SESSIONS": "3",
@@ -45,7 +51,11 @@ def test_every_variable_arrives(tmp_path: Path) -> None:
         data_root=tmp_path.resolve(),
         label_studio_url="https://labels.example.com/studio",
         label_studio_api_key="abc",
-        engine="geometric",
+        engine="sam4d",
+        checkpoint=checkpoint.resolve(),
+        device="cpu",
+        precision="bfloat16",
+        compiled=True,
         interactive_seconds=2.5,
         batch_seconds=60,
         session_count=3,
@@ -72,6 +82,10 @@ def test_every_variable_arrives(tmp_path: Path) -> None:
         ("LABEL_STUDIO_URL", "ftp://localhost"),
         ("LABEL_STUDIO_URL", "http://user:hidden@localhost"),
         ("SAM4D_ENGINE", "magic"),
+        ("SAM4D_CHECKPOINT", "/no/such/file.pth"),
+        ("SAM4D_DEVICE", "toaster"),
+        ("SAM4D_PRECISION", "float8"),
+        ("SAM4D_COMPILE", "perhaps"),
         ("SAM4D_INTERACTIVE_SECONDS", "nan"),
         ("SAM4D_INTERACTIVE_SECONDS", "-1"),
         ("SAM4D_SESSIONS", "0"),
@@ -90,3 +104,11 @@ def test_a_wrong_value_is_refused_by_name(name: str, value: str) -> None:
 def test_secrets_are_not_printed() -> None:
     text = repr(Settings(label_studio_api_key="key-secret", basic_auth_user="u", basic_auth_pass="pass-secret"))
     assert "secret" not in text
+
+
+def test_another_process_is_told_the_same_engine(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "weights.pth"
+    checkpoint.touch()
+    settings = Settings(engine="sam4d", checkpoint=checkpoint.resolve(), device="cpu", precision="float32", compiled=True, port=1)
+    assert Settings.from_environment(settings.engine_variables()) == settings.of_engine_only()
+    assert Settings.from_environment(Settings().engine_variables()) == Settings()

@@ -16,7 +16,7 @@ def random_weights(seed: int = 0) -> dict[str, Tensor]:
     torch.manual_seed(seed)
     model = Sam4D()
     with torch.no_grad():
-        model.head.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(5.0)  # type: ignore[union-attr, operator]
+        model.head.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(5.0)  # type: ignore[operator]
     return dict(model.state_dict())
 
 
