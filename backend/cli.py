@@ -80,7 +80,7 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     preannotate.set_defaults(command=projects.run_preannotate)
     preannotate.add_argument("project", metavar="PROJECT")
     preannotate.add_argument("--resume", action="store_true", help="only tasks without a prediction of this engine version")
-    preannotate.add_argument("--masks-per-task", type=_positive, metavar="N", help="the best objects, up to N masks (default 200)")
+    preannotate.add_argument("--masks-per-task", type=_positive, metavar="N", help="the best objects, up to N masks (default: SAM4D_MASKS_PER_TASK, else 60)")
 
     export = words.add_parser("export", help="write what people labelled")
     export.set_defaults(command=projects.run_export)
