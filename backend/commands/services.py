@@ -19,7 +19,7 @@ from sam4d.predictor import build_predictor
 
 DEMO_PROJECT = "Synthetic drive"
 DEMO_SEQUENCE = "synthetic_drive"
-DEMO_OPTIONS = ImportOptions(frames_per_task=3, overlap=1)
+DEMO_OPTIONS = ImportOptions(frames_per_task=4, overlap=1)
 """Short tasks: a click waits for Label Studio to read every mask of the page back."""
 
 
