@@ -164,7 +164,8 @@ def _prompt_id(result: Mapping[str, Any]) -> str:
     value = result.get("value")
     place = {key: item for key, item in value.items() if key not in ("rle", "touches")} if isinstance(value, Mapping) else value
     strokes = hash(tuple(value["rle"])) if isinstance(value, Mapping) and isinstance(value.get("rle"), list) else 0
-    return f"{result.get('id')} {result.get('item_index')} {place!r} {strokes} {result.get('is_positive')}"
+    where = f"{result.get('from_name')} {result.get('to_name')} {result.get('item_index')}"
+    return f"{result.get('id')} {where} {place!r} {strokes} {result.get('is_positive')}"
 
 
 def _unanswered(context: Mapping[str, Any], task: OpenTask) -> Mapping[str, Any] | None:

@@ -68,7 +68,7 @@ def _add_services(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         word.add_argument("--port", type=int, default=8080, help="Label Studio's; 0 picks a free one (default %(default)s)")
         word.add_argument("--backend-port", type=int, default=9090, help="the backend's; 0 picks a free one (default %(default)s)")
         word.add_argument("--label-studio", type=Path, default=DEFAULT_LABEL_STUDIO, help="its virtual environment (default %(default)s)")
-    demo.add_argument("--frames", type=int, default=20, help="of the synthetic drive, where there is none yet (default %(default)s)")
+    demo.add_argument("--frames", type=int, default=10, help="of the synthetic drive, where there is none yet (default %(default)s)")
     demo.add_argument("--no-browser", action="store_true", help="do not open a browser")
     serve = words.add_parser("serve", help="the backend alone; settings come from the environment")
     serve.set_defaults(command=services.run_serve)
@@ -90,7 +90,9 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     preannotate.set_defaults(command=projects.run_preannotate)
     preannotate.add_argument("project", metavar="PROJECT")
     preannotate.add_argument("--resume", action="store_true", help="only tasks without a prediction of this engine version")
-    preannotate.add_argument("--masks-per-task", type=_positive, metavar="N", help="the best objects, up to N masks (default 200)")
+    preannotate.add_argument(
+        "--masks-per-task", type=_positive, metavar="N", help="the best objects, up to N masks (default: SAM4D_MASKS_PER_TASK, else 60)"
+    )
 
     export = words.add_parser("export", help="write what people labelled")
     export.set_defaults(command=projects.run_export)

@@ -28,7 +28,7 @@ from sam4d.structures import InputError
 LOOPBACK = "127.0.0.1"
 USERNAME = "labeller@sam4d.local"
 BACKEND_USER = "label-studio"
-LABEL_STUDIO_START_SECONDS = 300.0  # the first start migrates an empty database: 47 s of processor time
+LABEL_STUDIO_START_SECONDS = 600.0  # the first start migrates an empty database: 47 s of processor time, minutes on a busy machine
 BACKEND_START_SECONDS = 120.0
 STOP_SECONDS = 15.0
 

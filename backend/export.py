@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from backend.label_studio import LabelledTask, Labels, LabelStudioClient, Project
-from converters.exports import Window, join_windows, write_kitti_tracking, write_labels
+from converters.exports import Window, file_name, join_windows, kitti_tracking_files, label_files, write_whole_files
 from converters.reconcile import regions_to_masklets
 from converters.tasks import TaskWindow, parse_task_data
-from sam4d.structures import Clip, InputError, Masklet
+from sam4d.structures import Clip, InputError
 
 ExportFormat: TypeAlias = Literal["sequence", "kitti-tracking"]
 Include: TypeAlias = Literal["annotations", "drafts", "predictions"]
@@ -48,7 +48,8 @@ def export_project(
 ) -> tuple[ExportedSequence, ...]:
     """Write the labels of every sequence of a project, its tasks' objects joined into one track per object.
 
-    "sequence" writes OUTPUT/NAME/labels/, "kitti-tracking" OUTPUT/label_02/NAME.txt and OUTPUT/calib/NAME.txt.
+    "sequence" writes OUTPUT/NAME/labels/, "kitti-tracking" OUTPUT/label_02/NAME.txt and OUTPUT/calib/NAME.txt; NAME is the sequence's,
+    characters that a file name should not hold replaced.
 
     Args:
         open_clip: the whole sequence at a task's address.
@@ -57,8 +58,8 @@ def export_project(
         overwrite: replace files that are there.
 
     Raises:
-        InputError: nothing labelled, a task or region that cannot be read, two sequences of one name, files in the way. Labels are read
-            entirely before any is written.
+        InputError: nothing labelled, a task or region that cannot be read, two sequences whose files would have one name, files in the
+            way. Nothing is written then.
     """
     tasks = client.tasks(project)
     windows: dict[str, list[_LabelledWindow]] = {}
@@ -68,25 +69,27 @@ def export_project(
         labels = choose_labels(client.labelled_task(task), include)
         windows.setdefault(window.sequence, []).append(_LabelledWindow(task.task_id, window, labels))
         progress(index + 1, len(tasks))
-    drives: dict[str, tuple[Clip, tuple[Masklet, ...], ExportedSequence]] = {}
+    files: dict[Path, bytes] = {}
+    exported: dict[str, ExportedSequence] = {}
     for address, labelled in windows.items():
         read = [item for item in labelled if item.labels is not None]
         if not read:
             continue
         clip = open_clip(address)
-        if clip.name in drives:
-            raise InputError(f"project {project.title!r}", "sequences of distinct names", f"two of the name {clip.name}")
+        name = file_name(clip.name)
+        if name in exported:
+            raise InputError(f"project {project.title!r}", "sequences of distinct names", f"two of the name {name}")
         masklets = join_windows([read_window(item, clip) for item in read])
-        drives[clip.name] = (clip, masklets, ExportedSequence(clip.name, len(masklets), len(read), len(labelled)))
-    if not drives:
+        if export_format == "sequence":
+            files |= {output / name / path: data for path, data in label_files(clip, masklets).items()}
+        else:
+            files |= {output / path: data for path, data in kitti_tracking_files(clip, masklets).items()}
+        exported[name] = ExportedSequence(name, len(masklets), len(read), len(labelled))
+    if not exported:
         hint = "" if include == "predictions" else " (--include drafts or predictions takes more)"
         raise InputError(f"project {project.title!r}", f"at least one task with labels{hint}", f"none among {len(tasks)} tasks")
-    for clip, masklets, _ in drives.values():
-        if export_format == "sequence":
-            write_labels(clip, masklets, output / clip.name, overwrite=overwrite)
-        else:
-            write_kitti_tracking(clip, masklets, output, overwrite=overwrite)
-    return tuple(exported for _, _, exported in drives.values())
+    write_whole_files(files, overwrite=overwrite)
+    return tuple(exported.values())
 
 
 def choose_labels(task: LabelledTask, include: Include) -> Labels | None:

@@ -209,7 +209,7 @@ def _bring_in(drive: _Drive, data_root: Path, undo: list[Callable[[], None]]) ->
                 _link_or_copy((drive.source / name).resolve(), place)
     except OSError as error:
         raise InputError(str(target), "room for the drive's files", error.strerror or str(error)) from None
-    undo.append(lambda: shutil.rmtree(target))
+    undo.append(lambda: _remove(target, data_root))
     return target
 
 
@@ -265,8 +265,17 @@ def _render(clip: Clip, folder: Path, view: BirdsEyeView, data_root: Path, undo:
                 (output / "missing" / f"{name}.png").write_bytes(encode_png(render_placeholder(name, camera.width_px, camera.height_px)))
         (output / stamp.name).write_text(json.dumps(made_from), encoding="utf-8")
     if not was_there:
-        undo.append(lambda: shutil.rmtree(derived))
+        undo.append(lambda: _remove(derived, data_root))
     return derived
+
+
+def _remove(folder: Path, data_root: Path) -> None:
+    """The folder with all that is in it, and the folders above it that are left empty, below the data root."""
+    shutil.rmtree(folder)
+    for parent in folder.parents:
+        if parent == data_root or any(parent.iterdir()):
+            return
+        parent.rmdir()
 
 
 def _shown_as_it_is(load: object) -> bool:

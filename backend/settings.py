@@ -48,7 +48,7 @@ class Settings:
     compiled: bool = False
     interactive_seconds: float = 8.0
     batch_seconds: float = 80.0
-    masks_per_task: int = 200
+    masks_per_task: int = 60
     session_count: int = 8
     session_bytes: int = 1024 * MEGABYTE
     workers: int = 1

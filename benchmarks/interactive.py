@@ -13,12 +13,14 @@ import json
 import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 import sam4d
 from converters.sequences import open_sequence, read_cuboid_labels
+from converters.sequences.labels import CUBOIDS_FILE
 
 Answer = TypeVar("Answer")
 
@@ -32,7 +34,8 @@ def click_targets(sequence: str, clip: sam4d.Clip, count: int) -> list[list[floa
     """LiDAR-frame points (x, y, z) of frame 0 on `count` different objects, nearest first."""
     points_m = clip.frames[0].load_sweep().points_m
     targets = []
-    for labelled in read_cuboid_labels(sequence)[0] or ():
+    labels = read_cuboid_labels(sequence)[0] if (Path(sequence) / CUBOIDS_FILE).exists() else None
+    for labelled in labels or ():
         inside = points_m[labelled.cuboid.contains(points_m)]
         if len(inside) >= 30:
             centre = np.median(inside, axis=0)

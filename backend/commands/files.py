@@ -34,8 +34,6 @@ def run_simulate(arguments: argparse.Namespace, settings: Settings) -> int:
 def run_evaluate(arguments: argparse.Namespace, settings: Settings) -> int:
     clip = open_sequence(arguments.sequence)
     labels = read_cuboid_labels(arguments.sequence)
-    if labels is None:
-        raise InputError(arguments.sequence, "a drive with labels/cuboids.json", "none")
     predictor = predictor_of(settings)
     with ProgressBars(hidden=arguments.json) as progress:
         results = evaluate_clicks(

@@ -19,7 +19,7 @@ from backend.settings import Settings
 
 DEMO_PROJECT = "Synthetic drive"
 DEMO_SEQUENCE = "synthetic_drive"
-DEMO_OPTIONS = ImportOptions(frames_per_task=5, overlap=1)
+DEMO_OPTIONS = ImportOptions(frames_per_task=4, overlap=1)
 """Short tasks: a click waits for Label Studio to read every mask of the page back."""
 
 
@@ -62,7 +62,7 @@ def run_demo(arguments: argparse.Namespace, settings: Settings) -> int:
             outcomes = preannotate_all(connection, client, project, masks_per_task=settings.masks_per_task, resume=True, hidden=False)
             address = project_url(client, project)
         if not any(outcome.failure for outcome in outcomes):
-            say("pre-annotated: open a task, switch Auto-Annotation on, choose a label and the smart point tool, click on an object")
+            say("pre-annotated: open a task, switch Auto-Annotation on, choose a Click label and the pink tool, click on an object")
         say(welcome(services, address))
         if not arguments.no_browser:
             open_in_browser(address)

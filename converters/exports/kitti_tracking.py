@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from converters.exports.kitti_camera import KittiCamera, format_calibration, kitti_camera, parse_calibration, projected_box
-from converters.exports.whole_output import write_whole_files
+from converters.exports.whole_output import file_name, write_whole_files
 from sam4d.geometry import SE3, wrap_angle
 from sam4d.structures import CameraMasks, Clip, Cuboid, InputError, Masklet, ObjectMasks
 
@@ -48,18 +48,27 @@ class KittiObject:
 def write_kitti_tracking(
     clip: Clip, masklets: Sequence[Masklet], directory: str | Path, camera: str | None = None, *, overwrite: bool = False
 ) -> None:
-    """Write a clip's objects as KITTI tracking labels, every one with a cuboid or with a mask in the chosen camera.
+    """Write `kitti_tracking_files` into a directory, which several clips may share.
+
+    Raises:
+        InputError: as `kitti_tracking_files`, or files that exist already and may not be overwritten.
+    """
+    files = kitti_tracking_files(clip, masklets, camera)
+    write_whole_files({Path(directory) / path: data for path, data in files.items()}, overwrite=overwrite)
+
+
+def kitti_tracking_files(clip: Clip, masklets: Sequence[Masklet], camera: str | None = None) -> dict[str, bytes]:
+    """A clip's objects as KITTI tracking labels, {relative path: content}: every one with a cuboid or with a mask in the chosen camera.
 
     The 2D box is that of the object's mask where there is one, else that of the projected cuboid; an object out of the camera's view has
     `UNKNOWN_BOX_PX`, truncated 2, occluded 3. Characters that a type may not hold (spaces) are written as in addresses (%20).
-    Several clips may share a directory.
 
     Args:
         camera: the camera to write for; None chooses the one that looks most nearly forward, and for a drive without cameras a nominal
             one at the LiDAR's origin (1242 x 375 pixels, focal length 721.5).
 
     Raises:
-        InputError: no such camera, two masklets with one object id, or files that exist already and may not be overwritten.
+        InputError: no such camera, or two masklets with one object id.
     """
     kitti = kitti_camera(clip, camera)
     if len({masklet.object_id for masklet in masklets}) != len(masklets):
@@ -70,14 +79,8 @@ def write_kitti_tracking(
             item = _kitti_object(masklet, frame_index, kitti)
             if item is not None:
                 lines.append(format_label_line(item, kitti.rect_SE3_lidar) + "\n")
-    name = re.sub(r"[^\w-]", "_", clip.name)
-    write_whole_files(
-        {
-            Path(directory) / "label_02" / f"{name}.txt": "".join(lines).encode(),
-            Path(directory) / "calib" / f"{name}.txt": format_calibration(kitti).encode(),
-        },
-        overwrite=overwrite,
-    )
+    name = file_name(clip.name)
+    return {f"label_02/{name}.txt": "".join(lines).encode(), f"calib/{name}.txt": format_calibration(kitti).encode()}
 
 
 def read_kitti_tracking(directory: str | Path, name: str) -> tuple[KittiObject, ...]:

@@ -71,7 +71,16 @@ def write_sequence(
 
 
 def write_labels(clip: Clip, masklets: Sequence[Masklet], directory: str | Path, *, overwrite: bool = False) -> None:
-    """Write `labels/cuboids.json` and `labels/masks.json` into a folder, usually the sequence's own. Other files there stay.
+    """Write `label_files` into a folder, usually the sequence's own. Other files there stay.
+
+    Raises:
+        InputError: as `label_files`, or files that exist already and may not be overwritten.
+    """
+    write_whole_files({Path(directory) / path: data for path, data in label_files(clip, masklets).items()}, overwrite=overwrite)
+
+
+def label_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, bytes]:
+    """A sequence folder's labels, {relative path: content}: `labels/cuboids.json` and `labels/masks.json`.
 
     cuboids.json: {"frames": [[{"track_id", "label", "center_m", "size_lwh_m", "yaw_rad"}]]}, one list per frame of the clip.
 
@@ -82,18 +91,13 @@ def write_labels(clip: Clip, masklets: Sequence[Masklet], directory: str | Path,
     The track id is the object id as a text. Inverse: `converters.sequences.read_masklets`.
 
     Raises:
-        InputError: two masklets with one object id, an empty label, a mask or cuboid on a frame outside the clip, or files that exist
-            already and may not be overwritten.
+        InputError: two masklets with one object id, an empty label, a mask or cuboid on a frame outside the clip.
     """
     _check_masklets(clip, masklets)
-    folder = Path(directory)
-    write_whole_files(
-        {
-            folder / CUBOIDS_FILE: _json_bytes({"frames": [_cuboids_json(masklets, index) for index in range(len(clip))]}),
-            folder / MASKS_FILE: _json_bytes({"version": MASKS_VERSION, "objects": [_masklet_json(masklet) for masklet in masklets]}),
-        },
-        overwrite=overwrite,
-    )
+    return {
+        CUBOIDS_FILE: _json_bytes({"frames": [_cuboids_json(masklets, index) for index in range(len(clip))]}),
+        MASKS_FILE: _json_bytes({"version": MASKS_VERSION, "objects": [_masklet_json(masklet) for masklet in masklets]}),
+    }
 
 
 def _check_masklets(clip: Clip, masklets: Sequence[Masklet]) -> None:

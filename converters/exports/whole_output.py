@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sam4d.structures import InputError
+
+
+def file_name(text: str) -> str:
+    """A name for one file or folder: letters, digits, `_`, `-` and dots that do not lead; all else becomes `_`."""
+    return re.sub(r"^\.|[^\w.-]", "_", text)
 
 
 @contextlib.contextmanager

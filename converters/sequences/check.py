@@ -27,13 +27,13 @@ def check_sequence(clip: Clip, on_frame: Callable[[int, int], None] | None = Non
     notes: list[str] = []
     seen_points: dict[str, int] = {}
     for index, frame in enumerate(clip.frames):
-        where = _sweep_name(frame, index)
         sweep = frame.load_sweep()
         finite = np.isfinite(sweep.points_m).all(axis=1)
         if not finite.any():
-            raise InputError(where, "at least one point with finite coordinates", f"none among {len(sweep)} points")
+            name = _sweep_name(frame, index, whole=True)
+            raise InputError(name, "at least one point with finite coordinates", f"none among {len(sweep)} points")
         if not finite.all():
-            notes.append(f"{where}: {int((~finite).sum())} of {len(sweep)} points are not finite")
+            notes.append(f"{_sweep_name(frame, index)}: {int((~finite).sum())} of {len(sweep)} points are not finite")
         for load_image in frame.load_images.values():
             load_image()
         for name in frame.load_images:
@@ -81,5 +81,9 @@ def _frames(indices: list[int]) -> str:
     return f"frame{'s' if len(indices) > 1 else ''} {shown}" + (f" and {len(indices) - 5} more" if len(indices) > 5 else "")
 
 
-def _sweep_name(frame: Frame, index: int) -> str:
-    return frame.load_sweep.path if isinstance(frame.load_sweep, SweepFile) else f"sweep of frame {index}"
+def _sweep_name(frame: Frame, index: int, *, whole: bool = False) -> str:
+    """Within its drive, or `whole` with the drive's folder before it."""
+    sweep = frame.load_sweep
+    if not isinstance(sweep, SweepFile):
+        return f"sweep of frame {index}"
+    return f"{sweep.where}/{sweep.path}" if whole else sweep.path

@@ -282,4 +282,4 @@ def test_the_network_answers_a_click_with_brush_regions(project: Project, data_r
     front = next(result for result in brushes if result["to_name"] == "front")
     assert decode_mask(front["value"]["rle"], front["original_height"], front["original_width"], "front").any()
     cuboid = next(result for result in prediction["result"] if result["type"] == "rectanglelabels")
-    assert cuboid["meta"]["sam4d"]["engine"] == f"sam4d-{digest}"
+    assert cuboid["meta"]["sam4d"]["version"] == f"sam4d-{digest}"

@@ -76,6 +76,15 @@ def test_a_request_that_is_repeated_is_answered_the_same_and_adds_nothing(client
     assert [result["value"] for result in second] == [result["value"] for result in first]
 
 
+def test_the_same_place_in_another_image_is_another_prompt(client: TestClient, project: Project) -> None:
+    context = project.click_on(project.visible())
+    ask(client, project.request(project.task(), context=context))
+    (click,) = context["result"]
+    elsewhere = {"result": [{**click, "to_name": "rear", "from_name": "kp_rear"}]}
+    answer = client.post("/predict", json=project.request(project.task(), context=elsewhere))
+    assert (answer.status_code, "expected front_left or front or bev, found 'rear'" in answer.json()["error"]) == (422, True)
+
+
 def test_a_negative_click_refines_the_object_that_was_touched(client: TestClient, project: Project) -> None:
     wanted = project.visible()
     first = ask(client, project.request(project.task(), context=project.click_on(wanted)))

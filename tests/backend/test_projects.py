@@ -80,6 +80,11 @@ def import_into(client: LabelStudioClient, data_root: Path, labelling_backend: B
             client.delete_project(project)
 
 
+def below(folder: Path) -> list[Path]:
+    """Files and folders."""
+    return sorted(folder.rglob("*"))
+
+
 def files_below(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
@@ -167,11 +172,11 @@ def test_a_broken_file_is_found_before_anything_is_made(
 def test_an_import_that_fails_half_way_leaves_nothing_and_can_be_run_again(
     import_into: Import, recording: Path, client: LabelStudioClient, data_root: Path, label_studio: LabelStudioServer
 ) -> None:
-    before = files_below(data_root)
+    before = below(data_root)
     nobody = BackendAddress(f"http://127.0.0.1:{free_port(0, 'port')}")
     with pytest.raises(LabelStudioError, match="ML backend"):
         import_into("half way", recording, backend=nobody)
-    assert files_below(data_root) == before
+    assert below(data_root) == before
     assert client.find_project("half way") is None
 
     class EndsAfterTheTasks(LabelStudioClient):
@@ -181,7 +186,7 @@ def test_an_import_that_fails_half_way_leaves_nothing_and_can_be_run_again(
 
     with EndsAfterTheTasks(label_studio.url, label_studio.token) as ending, pytest.raises(KeyboardInterrupt):
         import_into("half way", recording, client=ending)
-    assert files_below(data_root) == before
+    assert below(data_root) == before
     assert client.find_project("half way") is None
 
     project, (imported,) = import_into("half way", recording)
