@@ -220,12 +220,13 @@ class SubmanifoldConv(SparseModule):
             return x.with_features(_add_bias(x.features @ self.kernel, self.bias))
         features = x.cells.distinct_features(x.features)
         last_tap = self.kernel_size**3 - 1
-        sums = features @ self.kernel[last_tap // 2]
+        # In the weights' precision, also where the products are computed in less.
+        sums = (features @ self.kernel[last_tap // 2]).to(self.kernel.dtype)
         for tap in x.cells.neighbours(self.kernel_size):
             if not len(tap.output_rows):
                 continue
-            sums.index_add_(0, tap.output_rows, features.index_select(0, tap.input_rows) @ self.kernel[tap.tap])
-            sums.index_add_(0, tap.input_rows, features.index_select(0, tap.output_rows) @ self.kernel[last_tap - tap.tap])
+            sums.index_add_(0, tap.output_rows, _product(features, tap.input_rows, self.kernel[tap.tap]))
+            sums.index_add_(0, tap.input_rows, _product(features, tap.output_rows, self.kernel[last_tap - tap.tap]))
         return x.with_features(x.cells.row_features(_add_bias(sums, self.bias)))
 
 
@@ -244,9 +245,9 @@ class DownConv(SparseModule):
     def forward(self, x: SparseTensor) -> SparseTensor:
         coarser = x.cells.coarser(self.kernel_size)
         features = x.cells.distinct_features(x.features)
-        sums = features.new_zeros(len(coarser.cells), *features.shape[1:-1], self.kernel.shape[-1])
+        sums = self.kernel.new_zeros(len(coarser.cells), *features.shape[1:-1], self.kernel.shape[-1])
         for tap in coarser.taps:
-            sums.index_add_(0, tap.output_rows, features.index_select(0, tap.input_rows) @ self.kernel[tap.tap])
+            sums.index_add_(0, tap.output_rows, _product(features, tap.input_rows, self.kernel[tap.tap]))
         return SparseTensor(coarser.cells, _add_bias(sums, self.bias))
 
 
@@ -267,7 +268,7 @@ class UpConv(nn.Module):
         if x.cells is not coarser.cells and not torch.equal(x.coordinates, coarser.cells.coordinates):
             raise ValueError(f"the {len(coarser.cells)} cells that lie over the finer ones expected, found {len(x.cells)} others")
         rows = torch.cat([tap.input_rows for tap in coarser.taps])
-        values = torch.cat([x.features.index_select(0, tap.output_rows) @ self.kernel[tap.tap] for tap in coarser.taps])
+        values = torch.cat([_product(x.features, tap.output_rows, self.kernel[tap.tap]) for tap in coarser.taps])
         # Every fine cell has one coarse cell at most.
         features = values.new_zeros(len(finer.distinct), *values.shape[1:]).index_copy_(0, rows, values)
         return SparseTensor(finer, finer.row_features(_add_bias(features, self.bias)))
@@ -278,6 +279,11 @@ def _new_kernel(kernel_size: int, in_channels: int, out_channels: int) -> nn.Par
     shape = (in_channels, out_channels) if taps == 1 else (taps, in_channels, out_channels)
     bound = 1 / math.sqrt(taps * in_channels)
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+
+
+def _product(features: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """Some rows of features (M, ..., C) times weights (C, D), in the weights' precision."""
+    return (features.index_select(0, rows) @ weights).to(weights.dtype)
 
 
 def _add_bias(features: Tensor, bias: Tensor | None) -> Tensor:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sam4d.geometry import SE3, BoolArray
-from sam4d.modeling.encoded_frame import EncodedFrame, LidarFeatures
+from sam4d.modeling.encoded_frame import CameraFeatures, EncodedFrame, LidarFeatures
 from sam4d.modeling.mask_selection import ABSENT_LOGIT
 from sam4d.modeling.sam4d import Sam4D
 from sam4d.structures import Camera, Clip, Float32Array, Frame, InputError, UInt8Array
+
+FirstT = TypeVar("FirstT")
+SecondT = TypeVar("SecondT")
 
 BLIND = "(no camera)"
 """The pass of a drive without cameras. The released network knows no sweep without an image: it gets a grey one that looks forward."""
@@ -29,6 +34,17 @@ BLIND_FOCAL_PX = 550.0
 _FORWARD_YAW_RAD = {"+x": 0.0, "+y": math.pi / 2, "-x": math.pi, "-y": -math.pi / 2}
 
 
+class Network(Protocol):
+    """The weights on their device, as a session uses them."""
+
+    @property
+    def model(self) -> Sam4D: ...
+
+    def computing(self) -> AbstractContextManager[Sam4D]: ...
+
+    def both(self, first: Callable[[], FirstT], second: Callable[[], SecondT]) -> tuple[FirstT, SecondT]: ...
+
+
 class FrameOfClip:
     """One frame: its sweep encoded once, its images when a pass asks for them.
 
@@ -36,11 +52,13 @@ class FrameOfClip:
     points of the sweep, metres, LiDAR frame, on the CPU. finite: which rows of the sweep they are.
     """
 
-    def __init__(self, model: Sam4D, frame: Frame, where: str, cameras: Mapping[str, Camera]) -> None:
-        self._model = model
+    def __init__(self, network: Network, frame: Frame, where: str, cameras: Mapping[str, Camera]) -> None:
+        self._network = network
         self._frame = frame
         self._where = where
+        self._lidar: LidarFeatures | None = None
         self._passes: dict[str, EncodedFrame] = {}
+        self._lock = threading.Lock()
         self._seen: dict[str, BoolArray] = {}
         self.cameras = cameras
         self.camera_names = tuple(frame.load_images)
@@ -49,20 +67,30 @@ class FrameOfClip:
         self.points_m: Float32Array = points_m[self.finite]
         self.world_SE3_lidar = frame.world_SE3_lidar or SE3.identity()
 
-    @cached_property
-    def lidar(self) -> LidarFeatures:
-        """Raises InputError where the sweep is not one for the network; the message names the frame."""
+    def encoded(self, camera: str) -> EncodedFrame:
+        """The pass of one camera.
+
+        Raises InputError where image or sweep is none for the network; the message names the frame.
+        """
+        with self._lock:
+            if camera not in self._passes:
+                image = self._image(camera)
+                if self._lidar is None:
+                    swept, features = self._network.both(self._encode_sweep, lambda: self._encode_camera(image, camera))
+                    self._lidar = swept
+                else:
+                    swept, features = self._lidar, self._encode_camera(image, camera)
+                self._passes[camera] = EncodedFrame(features, swept, self.world_SE3_lidar)
+            return self._passes[camera]
+
+    def _encode_camera(self, image: UInt8Array, camera: str) -> CameraFeatures:
+        return self._network.model.encode_camera(image, self.cameras[camera])
+
+    def _encode_sweep(self) -> LidarFeatures:
         try:
-            return self._model.encode_sweep(self.points_m)
+            return self._network.model.encode_sweep(self.points_m)
         except InputError as error:
             raise InputError(f"sweep of {self._where}", error.expected, error.found) from None
-
-    def encoded(self, camera: str) -> EncodedFrame:
-        """The pass of one camera."""
-        if camera not in self._passes:
-            features = self._model.encode_camera(self._image(camera), self.cameras[camera])
-            self._passes[camera] = EncodedFrame(features, self.lidar, self.world_SE3_lidar)
-        return self._passes[camera]
 
     def seen(self, camera: str) -> BoolArray:
         """Which of the finite points lie inside the camera's image, bool (N,)."""
@@ -100,9 +128,9 @@ class FrameOfClip:
 class EncodedClip:
     """The frames of a clip, the least recently used ones forgotten when there are more than `most`."""
 
-    def __init__(self, model: Sam4D, clip: Clip, most: int) -> None:
+    def __init__(self, network: Network, clip: Clip, most: int) -> None:
         self.clip = clip
-        self._model = model
+        self._network = network
         self._most = most
         self._frames: OrderedDict[int, FrameOfClip] = OrderedDict()
         self._point_counts: dict[int, int] = {}
@@ -116,7 +144,7 @@ class EncodedClip:
         if frame_index not in self._frames:
             while len(self._frames) >= self._most:
                 self._frames.popitem(last=False)
-            frame = FrameOfClip(self._model, self.clip.frames[frame_index], f"frame {frame_index}", self.cameras(frame_index))
+            frame = FrameOfClip(self._network, self.clip.frames[frame_index], f"frame {frame_index}", self.cameras(frame_index))
             self._frames[frame_index] = frame
             self._point_counts[frame_index] = len(frame.finite)
         self._frames.move_to_end(frame_index)

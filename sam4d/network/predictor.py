@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,8 +15,12 @@ from sam4d.checkpoint import Checkpoint, check_fits, digest_of, read_checkpoint
 from sam4d.modeling.sam4d import Sam4D
 from sam4d.network.encoded_clip import EncodedClip
 from sam4d.network.session import NetworkSession
+from sam4d.network.side_by_side import side_by_side
 from sam4d.predictor import DeviceName, Precision
 from sam4d.structures import Clip, InputError
+
+FirstT = TypeVar("FirstT")
+SecondT = TypeVar("SecondT")
 
 MEGABYTE = 1024 * 1024
 MEMORY_BYTES = {"cpu": 128 * MEGABYTE, "cuda": 2048 * MEGABYTE}
@@ -65,6 +70,7 @@ class NetworkPredictor:
         if compiled:
             self.model.pure_model.backbone.image.compile()
         self._digest = read.digest
+        self._threads = torch.get_num_threads()
 
     @property
     def version(self) -> str:
@@ -72,7 +78,7 @@ class NetworkPredictor:
 
     def open(self, clip: Clip) -> NetworkSession:
         kind = self.device.type
-        return NetworkSession(self, EncodedClip(self.model, clip, FRAMES_KEPT[kind]), MEMORY_BYTES[kind])
+        return NetworkSession(self, EncodedClip(self, clip, FRAMES_KEPT[kind]), MEMORY_BYTES[kind])
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[Sam4D]:
@@ -81,7 +87,9 @@ class NetworkPredictor:
         Raises:
             MemoryError: the device has too little memory left for what was asked; nothing else is lost.
         """
-        with torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not torch.float32):
+        # A thread begins with as many as another one had at that moment, see `side_by_side`.
+        torch.set_num_threads(self._threads)
+        with self._precision():
             try:
                 yield self.model
             except (MemoryError, RuntimeError) as error:
@@ -92,6 +100,17 @@ class NetworkPredictor:
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
                 raise MemoryError(f"too little memory on the {self.device.type.upper()} for this frame and its objects") from None
+
+    def both(self, first: Callable[[], FirstT], second: Callable[[], SecondT]) -> tuple[FirstT, SecondT]:
+        """Two pieces of work within `computing`: on a CPU beside each other, on a GPU, which is full with one, in turn."""
+        if self.device.type != "cpu":
+            return first(), second()
+        return side_by_side(first, second, self._precision)
+
+    @contextlib.contextmanager
+    def _precision(self) -> Iterator[None]:
+        with torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not torch.float32):
+            yield
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -7,11 +7,10 @@ in one camera reaches another one, at once or when it comes into its view, by wa
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from sam4d.modeling.memory_recall import PROMPTED_WITHIN, Recall
 from sam4d.modeling.prompt_encoder import PromptPoints
 from sam4d.modeling.sam4d import Sam4D
 from sam4d.network.asked_passes import Clicks, asked_passes
-from sam4d.network.encoded_clip import EncodedClip, FrameOfClip, fused_logits
+from sam4d.network.encoded_clip import EncodedClip, FrameOfClip, Network, fused_logits
 from sam4d.network.masks import filled_masks, object_masks, sample_of, spread_points
 from sam4d.network.tracked_object import Basis, FrameAnswer, TrackedObject, frames_of
 from sam4d.prompt_checks import check_prompts, needs_a_beginning, pass_frames, says_where
@@ -37,12 +36,6 @@ POINTS_SEEN = 3
 
 OBJECTS_AT_ONCE = 8
 """Objects in one batch; more take their turns, so that memory is bounded."""
-
-
-class Network(Protocol):
-    """The weights, on their device."""
-
-    def computing(self) -> AbstractContextManager[Sam4D]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +68,7 @@ class NetworkSession:
         self._encoded = encoded
         self._memory_bytes = memory_bytes
         self._objects: dict[int, TrackedObject] = {}
-        self._versions = 0
+        self._versions = itertools.count(1)
         self._steps = 0
 
     @property
@@ -209,16 +202,34 @@ class NetworkSession:
             if frame_index not in known.tracked or known.tracked[frame_index].basis != following.basis:
                 due.append(following)
         if due:
-            frame = self._encoded.frame(frame_index)
-            decoded = self._decode_followed(model, frame, due)
-            answers = {each.object_id: self._answer(model, each.object_id, frame_index, decoded[each.object_id]) for each in due}
-            memories = _remember_together(model, frame, {object_id: answer.passes for object_id, answer in answers.items()})
-            for each in due:
-                answer = replace(answers[each.object_id], memories=memories[each.object_id], basis=each.basis)
-                self._objects[each.object_id].tracked[frame_index] = answer
+            self._encode_for(due, frame_index)
+            half = len(due) // 2
+            if half:
+                both = self._network.both(
+                    lambda: self._carry(model, due[:half], frame_index), lambda: self._carry(model, due[half:], frame_index)
+                )
+                answers = both[0] | both[1]
+            else:
+                answers = self._carry(model, due, frame_index)
+            for object_id, answer in answers.items():
+                self._objects[object_id].tracked[frame_index] = answer
         for object_id in object_ids:
             self._objects[object_id].passed[frame_index] = reverse
         self._forget()
+
+    def _encode_for(self, due: Sequence[_Following], frame_index: int) -> None:
+        """Before the work is shared out, so that it is done with all processors."""
+        frame = self._encoded.frame(frame_index)
+        for camera in sorted({camera for each in due for camera in each.recalls}):
+            frame.encoded(camera)
+
+    def _carry(self, model: Sam4D, due: Sequence[_Following], frame_index: int) -> dict[int, FrameAnswer]:
+        """The objects' answers on the frame, and what is remembered of them."""
+        frame = self._encoded.frame(frame_index)
+        decoded = self._decode_followed(model, frame, due)
+        answers = {each.object_id: self._answer(model, each.object_id, frame_index, decoded[each.object_id]) for each in due}
+        memories = _remember_together(model, frame, {object_id: answer.passes for object_id, answer in answers.items()})
+        return {each.object_id: replace(answers[each.object_id], memories=memories[each.object_id], basis=each.basis) for each in due}
 
     def _following(self, object_id: int, known: TrackedObject, frame_index: int, reverse: bool) -> _Following:
         """By the passes worth computing: cameras that will see the object where it was, or that showed it just before; at least one."""
@@ -319,9 +330,8 @@ class NetworkSession:
         """An answer from what some passes say, and from the other cameras that see the points found, which are told where to look."""
         frame = self._encoded.frame(frame_index)
         if not passes:
-            self._versions += 1
             nothing = empty_masks(self.clip, object_id, frame_index, len(frame.finite))
-            return FrameAnswer(self._versions, nothing, {}, frame.points_m[:0])
+            return FrameAnswer(next(self._versions), nothing, {}, frame.points_m[:0])
         passes = dict(passes)
         logits = fused_logits(frame, [(name, decoded.lidar_logits[0]) for name, decoded in passes.items()])
         found = (logits > 0).cpu().numpy()
@@ -340,9 +350,8 @@ class NetworkSession:
     def _finished(self, object_id: int, frame_index: int, frame: FrameOfClip, passes: Mapping[str, Decoded]) -> FrameAnswer:
         fused = fused_logits(frame, [(name, decoded.lidar_logits[0]) for name, decoded in passes.items()])[None]
         passes = {name: replace(decoded, lidar_logits=fused) for name, decoded in passes.items()}
-        self._versions += 1
         points_m = sample_of(frame.points_m[(fused[0] > 0).cpu().numpy()])
-        return FrameAnswer(self._versions, object_masks(object_id, frame_index, frame, passes), passes, points_m)
+        return FrameAnswer(next(self._versions), object_masks(object_id, frame_index, frame, passes), passes, points_m)
 
     def _forget(self) -> None:
         """Let go of tracked answers that no attention reached lately, the longest unused first, down to what is allowed."""

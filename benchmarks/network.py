@@ -1,0 +1,146 @@
+"""How fast the SAM4D network is, and how much memory it takes, beside what the authors' own code needs for the same.
+
+    python benchmarks/network.py SEQUENCE [--camera NAME] [--checkpoint FILE] [--device cpu|cuda] [--frames 60] [--json]
+
+Times are in units of one float32 product of two 4096 x 4096 matrices on the same machine, in the same run, so that machines compare. The
+original's figures were taken with two CPU cores, full sweeps of 168 thousand points and one camera. Without a checkpoint the weights are
+random: how long it takes does not depend on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+
+import sam4d
+from converters.sequences import open_sequence
+from sam4d.modeling.sam4d import Sam4D
+
+Answer = TypeVar("Answer")
+
+ORIGINAL = {
+    "encode one frame": 4.1,
+    "first click on a new frame": 4.8,
+    "further click on the frame": 0.25,
+    "one object, 1 frame remembered": 8.9,
+    "one object, 2 frames remembered": 11.0,
+    "one object, 3 frames remembered": 15.5,
+    "one object, 4 frames remembered": 16.5,
+    "four objects, 1 frame remembered": 29.0,
+    "four objects, 2 frames remembered": 34.0,
+    "four objects, 3 frames remembered": 46.0,
+    "four objects, 4 frames remembered": 52.0,
+}
+NUMBERS = {1: "one object", 4: "four objects", 16: "sixteen objects"}
+
+
+def synchronised(device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def timed(action: Callable[[], Answer], device: str) -> tuple[Answer, float]:
+    started = synchronised(device)
+    answer = action()
+    return answer, synchronised(device) - started
+
+
+def unit_s(device: str) -> float:
+    """One 4096^3 product, the best of five."""
+    one, other = torch.randn(4096, 4096, device=device), torch.randn(4096, 4096, device=device)
+    return min(timed(lambda: one @ other, device)[1] for _ in range(5))
+
+
+def random_weights() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return dict(Sam4D().state_dict())
+
+
+def one_camera(clip: sam4d.Clip, camera: str, frame_count: int) -> sam4d.Clip:
+    """A drive of any length with one camera, made of the recording's frames over and over."""
+    frames = [clip.frames[k % len(clip)] for k in range(frame_count)]
+    return replace(
+        clip,
+        cameras={camera: clip.cameras[camera]},
+        frames=tuple(replace(frame, load_images={camera: frame.load_images[camera]}) for frame in frames),
+    )
+
+
+def boxes(camera: sam4d.Camera, count: int, first_id: int = 1) -> list[sam4d.BoxPrompt]:
+    width, height = camera.width_px / (count + 1), camera.height_px
+    corners = [(k * width, 0.45 * height, (k + 1) * width, 0.65 * height) for k in range(count)]
+    return [sam4d.BoxPrompt(first_id + k, 0, camera.name, box) for k, box in enumerate(corners)]
+
+
+def resident_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sequence")
+    parser.add_argument("--camera", help="default: the first one")
+    parser.add_argument("--checkpoint")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--objects", type=int, nargs="*", default=[1, 4], help="how many at a time (default 1 4)")
+    parser.add_argument("--frames", type=int, default=60, help="of the long drive whose memory is watched; 0 leaves it out")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+
+    recording = open_sequence(arguments.sequence)
+    camera = recording.cameras[arguments.camera or next(iter(recording.cameras))]
+    weights = arguments.checkpoint or random_weights()
+    predictor = sam4d.build_predictor("sam4d", checkpoint=weights, device=arguments.device, precision=arguments.precision)
+    del weights
+    device, unit = arguments.device, unit_s(arguments.device)
+    figures: dict[str, float] = {}
+
+    clip = one_camera(recording, camera.name, 6)
+    (prompt,) = boxes(camera, 1)
+    session = predictor.open(clip)
+    figures["first click on a new frame"] = timed(lambda: session.add_prompt(prompt), device)[1] / unit
+    click = sam4d.PointPrompt(1, 0, camera.name, [[camera.width_px / 2, camera.height_px / 2]], [1])
+    further = [timed(lambda: session.add_prompt(click), device)[1] for _ in range(3)]
+    figures["further click on the frame"] = statistics.median(further) / unit
+    for count in arguments.objects:
+        session = predictor.open(clip)
+        for prompt in boxes(camera, count):
+            session.add_prompt(prompt)
+        frames = session.propagate()
+        next(frames)
+        for remembered in range(1, 5):
+            seconds = timed(lambda frames=frames: next(frames), device)[1]  # type: ignore[misc]
+            figures[f"{NUMBERS.get(count, f'{count} objects')}, {remembered} frame{'s'[: remembered - 1]} remembered"] = seconds / unit
+    session = predictor.open(clip)
+    figures["peak memory, MB"] = resident_mb()
+    if arguments.frames:
+        session = predictor.open(one_camera(recording, camera.name, arguments.frames))
+        session.add_prompt(prompt)
+        for frame in session.propagate():
+            if frame.frame_index in (arguments.frames // 3, arguments.frames - 1):
+                figures[f"peak memory after {frame.frame_index + 1} frames, MB"] = resident_mb()
+    if device == "cuda":
+        figures["peak memory on the GPU, MB"] = torch.cuda.max_memory_allocated() / 2**20
+
+    if arguments.json:
+        print(json.dumps({"unit_s": unit, "figures": figures, "original": ORIGINAL}))
+        return
+    print(f"{predictor.version} on {device}, one unit = {unit:.3f} s\n")
+    print(f"{'':38} {'here':>8} {'original':>9}")
+    for name, value in figures.items():
+        original = f"{ORIGINAL[name]:9.2f}" if name in ORIGINAL else f"{2300:9}" if name == "peak memory, MB" else ""
+        print(f"{name:38} {value:8.2f} {original}")
+
+
+if __name__ == "__main__":
+    main()
