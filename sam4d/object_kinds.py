@@ -81,6 +81,11 @@ def kind_of_label(label: str) -> Kind | None:
     return max(found)[1] if found else None
 
 
+def is_vehicle(label: str) -> bool:
+    """Whether a label names a car, truck or bus."""
+    return kind_of_label(label) in ("car", "truck", "bus")
+
+
 def usual_size(label: str, longer_m: float, shorter_m: float, height_m: float) -> UsualSize:
     """How large the object should be, by its label, else by the kind that its visible size suggests; as seen where neither tells."""
     kind = kind_of_label(label)
