@@ -109,7 +109,7 @@ def kind_of_size(longer_m: float, shorter_m: float, height_m: float) -> Kind:
         return "bus"
     if longer_m > 4.0 and height_m > 2.4 and longer_m < 20 and shorter_m < 3.6:
         return "truck"
-    if 1.3 < longer_m < 6.5 and shorter_m < 2.6 and 0.9 < height_m < 2.4:
+    if 1.3 < longer_m < 6.5 and shorter_m < 2.8 and 0.9 < height_m < 2.4:
         return "cyclist" if longer_m < 2.2 and shorter_m < 0.9 and height_m > 1.4 else "car"
     if longer_m < 1.2 and 1.1 < height_m < 2.1:
         return "pedestrian"

@@ -328,7 +328,7 @@ def _gap_between_beams(places: NDArray[np.float32], shape: tuple[int, int]) -> f
     if len(places) < 8:
         return 0.0
     # A column is as wide as the points of one beam lie apart, so that it holds about one point of each.
-    distance, _ = cKDTree(places).query(places, k=2)
+    distance = np.asarray(cKDTree(places).query(places, k=2)[0])
     column = np.floor(places[:, 0] / max(1.0, 1.5 * float(np.median(distance[:, 1])))).astype(np.int64)
     order = np.lexsort((places[:, 1], column))
     gaps = np.diff(places[order, 1])[np.diff(column[order]) == 0]
