@@ -119,6 +119,10 @@ def _add_files(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     simulate.add_argument("output", metavar="OUTPUT")
     simulate.add_argument("--seed", type=int, default=0)
     simulate.add_argument("--frames", type=int, default=20)
+    simulate.add_argument("--beams", type=int, choices=(32, 64, 128), default=64, help="of the LiDAR (default %(default)s)")
+    simulate.add_argument(
+        "--hard", action="store_true", help="slopes, bushes, groups of people, a trailer, noise, bent lenses, rolling shutter"
+    )
 
     label_config = words.add_parser("label-config", help="print the labelling configuration of a drive")
     label_config.set_defaults(command=files.run_label_config)

@@ -11,11 +11,17 @@ from backend.settings import Settings
 from converters.exports import write_sequence
 from converters.label_config import build_label_config
 from converters.sequences import open_sequence
-from sam4d.simulation import simulate_drive
+from sam4d.simulation import HARD, LENS, USUAL, simulate_drive
 
 
 def run_simulate(arguments: argparse.Namespace, settings: Settings) -> int:
-    drive = simulate_drive(seed=arguments.seed, frame_count=arguments.frames)
+    drive = simulate_drive(
+        seed=arguments.seed,
+        frame_count=arguments.frames,
+        beam_count=arguments.beams,
+        distortion=LENS if arguments.hard else (),
+        conditions=HARD if arguments.hard else USUAL,
+    )
     with ProgressBars() as progress:
         write_sequence(
             drive.clip,
