@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias, get_args
 
-from backend.commands import checkpoints, files, projects, services
+from backend.commands import checkpoints, evaluation, files, projects, services
 from backend.embedded import ChildProcessFailedError, terminated_like_interrupted
 from backend.errors import one_line
 from backend.settings import Settings
+from sam4d.evaluation.report import PARTS
 from sam4d.predictor import DeviceName, EngineName
 from sam4d.structures import InputError
 
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_services(words)
     _add_projects(words)
     _add_files(words)
+    _add_evaluation(words)
     _add_checkpoints(words)
     return parser
 
@@ -119,18 +121,25 @@ def _add_files(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     simulate.add_argument("output", metavar="OUTPUT")
     simulate.add_argument("--seed", type=int, default=0)
     simulate.add_argument("--frames", type=int, default=20)
-
-    evaluate = words.add_parser("evaluate", help="click on a labelled drive's objects and measure the answers")
-    evaluate.set_defaults(command=files.run_evaluate)
-    _add_engine(evaluate)
-    evaluate.add_argument("sequence", metavar="SEQUENCE", help="folder of a drive with labels/cuboids.json")
-    evaluate.add_argument("--sensor", choices=("lidar", "camera"), default="lidar", help="where to click (default %(default)s)")
-    evaluate.add_argument("--json", action="store_true", help="every object's figures as JSON on standard output")
+    simulate.add_argument("--beams", type=int, choices=(32, 64, 128), default=64, help="of the LiDAR (default %(default)s)")
+    simulate.add_argument(
+        "--hard", action="store_true", help="slopes, bushes, groups of people, a trailer, noise, bent lenses, rolling shutter"
+    )
 
     label_config = words.add_parser("label-config", help="print the labelling configuration of a drive")
     label_config.set_defaults(command=files.run_label_config)
     label_config.add_argument("sequence", metavar="SEQUENCE")
     label_config.add_argument("--labels", help="with commas between")
+
+
+def _add_evaluation(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    evaluate = words.add_parser("evaluate", help="click on labelled drives' objects and measure the answers (docs/evaluation.md)")
+    evaluate.set_defaults(command=evaluation.run_evaluate)
+    _add_engine(evaluate)
+    evaluate.add_argument("sequences", nargs="+", metavar="SEQUENCE", help="folder of a drive with labels/cuboids.json")
+    evaluate.add_argument("--parts", nargs="+", choices=PARTS, metavar="PART", help=f"only these: {', '.join(PARTS)}")
+    evaluate.add_argument("--pictures", type=Path, metavar="DIR", help="write pictures of the ten answers that fit worst (PNG)")
+    evaluate.add_argument("--json", action="store_true", help="every object's figures as JSON on standard output")
 
 
 def _add_checkpoints(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

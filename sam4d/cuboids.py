@@ -6,14 +6,14 @@ What no frame shows is completed from the usual size of its kind, away from the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sam4d.cuboid_extent import LEAST_M, Extent, LocalView, completed_extent, hidden_share, visible_extent
 from sam4d.geometric.registration import align_surface
 from sam4d.geometry import SE3, BoolArray, Float64Array, wrap_angle
-from sam4d.object_kinds import UsualSize, usual_size
 from sam4d.structures import Clip, Cuboid, Masklet
 
 POINTS_PER_FRAME = 1500
@@ -56,7 +56,9 @@ def fit_cuboid(
         return None
     ground_z = float(points[:, 2].min()) if ground_z_m is None else ground_z_m
     heading = rectangle_heading(points[:, :2]) if heading_rad is None else heading_rad
-    return _completed(points, heading, ground_z, np.zeros(2), label, heading_rad is not None)[0]
+    above = np.column_stack([points[:, :2], points[:, 2] - ground_z])
+    box, heading = _box([above], [np.zeros(2)], [np.zeros(2)], heading, label, heading_known=heading_rad is not None)
+    return replace(box, center_m=(box.center_m[0], box.center_m[1], box.center_m[2] + ground_z), yaw_rad=wrap_angle(heading))
 
 
 def fit_cuboids(masklet: Masklet, clip: Clip) -> list[Cuboid | None]:
@@ -144,20 +146,21 @@ def _fit_views(views: Sequence[_View], label: str, clip: Clip) -> list[Cuboid | 
     posed = all(clip.frames[view.frame_index].world_SE3_lidar is not None for view in views)
     headings = _headings_along(shifts, [view.frame_index for view in views]) if posed else None
 
-    sensors = [motion.translation_m[:2] for motion in motions]
+    sensors = [np.asarray(motion.translation_m[:2]) for motion in motions]
     if headings is None:
         # Standing: all points lie upon each other once the drift of the poses is taken out.
-        merged = np.vstack([points - np.append(shift, 0.0) for points, shift in zip(placed, shifts, strict=True)])
-        box, heading = _completed_with_heading(merged, sensors, shifts, label)
+        merged = np.vstack([points[:, :2] - shift for points, shift in zip(placed, shifts, strict=True)])
+        box, heading = _box(placed, sensors, shifts, rectangle_heading(merged), label, heading_known=False)
         local_headings = [heading] * len(views)
     else:
         # Turned about a point of the object itself: about a distant one, the headings' noise would smear the sides.
         body = (placed[0][:, :2].min(axis=0) + placed[0][:, :2].max(axis=0)) / 2
         shifts = [np.asarray(shift + body) for shift in shifts]
         local_headings = list(headings)
-        merged = np.vstack([_turned(points, -heading, shift) for points, heading, shift in zip(placed, headings, shifts, strict=True)])
-        sensor = np.median([_turned(s[None, :], -h, c)[0] for s, h, c in zip(sensors, headings, shifts, strict=True)], axis=0)
-        box, _ = _completed(merged, 0.0, 0.0, sensor, label, True)
+        local = [
+            LocalView(_turned(p, -h, c), _turned(s[None], -h, c)[0]) for p, s, h, c in zip(placed, sensors, headings, shifts, strict=True)
+        ]
+        box = _upright_box(completed_extent(visible_extent(local), local, label), 0.0)
     height = box.size_lwh_m[2]
     for view, motion, shift, heading in zip(views, motions, shifts, local_headings, strict=True):
         if headings is None:
@@ -229,46 +232,35 @@ def _turned(points_m: Float64Array, angle_rad: float, origin_m: Float64Array) ->
     return np.column_stack([xy, points_m[:, 2:]])
 
 
-def _completed_with_heading(
-    points_m: Float64Array, sensors: Sequence[Float64Array], shifts: Sequence[Float64Array], label: str
+def _box(
+    placed: Sequence[Float64Array],
+    sensors: Sequence[Float64Array],
+    shifts: Sequence[Float64Array],
+    heading_rad: float,
+    label: str,
+    *,
+    heading_known: bool,
 ) -> tuple[Cuboid, float]:
-    heading = rectangle_heading(points_m[:, :2])
-    sensor = np.median([s - shift for s, shift in zip(sensors, shifts, strict=True)], axis=0)
-    return _completed(points_m, heading, 0.0, sensor, label, False)
+    """The box of points seen in several frames, over ground of height 0, and its heading, a quarter turned where an end was seen only."""
+    best: tuple[float, float, Extent, list[LocalView]] | None = None
+    for quarter in (0.0,) if heading_known else (0.0, np.pi / 2):
+        heading = heading_rad + quarter
+        local = [
+            LocalView(_turned(points, -heading, shift), _turned(sensor[None], -heading, shift)[0])
+            for points, sensor, shift in zip(placed, sensors, shifts, strict=True)
+        ]
+        seen = visible_extent(local)
+        hidden = hidden_share(seen, local, label)
+        if best is None or hidden < best[0] - 1e-9:
+            best = hidden, heading, seen, local
+    assert best is not None
+    _, heading, seen, local = best
+    return _upright_box(completed_extent(seen, local, label), heading), heading
 
 
-def _completed(
-    points_m: Float64Array, heading_rad: float, ground_z_m: float, sensor_xy_m: Float64Array, label: str, heading_known: bool
-) -> tuple[Cuboid, float]:
-    """The box of the visible points, grown away from the sensor to the usual size; and its heading, which may have turned a quarter."""
-    local = _turned(points_m, -heading_rad, np.zeros(2))
-    low, high = np.percentile(local[:, :2], [0.5, 99.5], axis=0)
-    height = max(float(np.percentile(local[:, 2], 99.5)) - ground_z_m, 0.1)
-    extent = high - low
-    size = usual_size(label, float(extent.max()), float(extent.min()), height)
-    if not heading_known and _shows_an_end(extent, size):
-        return _completed(points_m, heading_rad + np.pi / 2, ground_z_m, sensor_xy_m, label, True)
-    sensor = _turned(sensor_xy_m[None, :], -heading_rad, np.zeros(2))[0]
-    for axis, (least, usual) in enumerate(((size.least_length_m, size.length_m), (size.least_width_m, size.width_m))):
-        missing = usual - (high[axis] - low[axis])
-        if high[axis] - low[axis] >= least or missing <= 0:
-            continue
-        if sensor[axis] > high[axis]:
-            low[axis] -= missing
-        elif sensor[axis] < low[axis]:
-            high[axis] += missing
-        else:
-            low[axis] -= missing / 2
-            high[axis] += missing / 2
-    if height < size.least_height_m:
-        height = size.height_m
-    center = _turned(((low + high) / 2)[None, :], heading_rad, np.zeros(2))[0]
-    length, width = (float(value) for value in np.maximum(high - low, 0.1))
-    box = Cuboid((float(center[0]), float(center[1]), ground_z_m + height / 2), (length, width, height), wrap_angle(heading_rad))
-    return box, heading_rad
-
-
-def _shows_an_end(extent: Float64Array, size: UsualSize) -> bool:
-    """Whether the longer visible side is the object's front or rear: as wide as the object, much shorter than it."""
-    longer, shorter = float(extent.max()), float(extent.min())
-    return size.least_length_m > 1.15 * size.width_m and longer < 1.2 * size.width_m and shorter < 0.5 * size.width_m
+def _upright_box(extent: Extent, heading_rad: float) -> Cuboid:
+    """On ground of height 0, about the origin that its extent is measured from, turned by a heading."""
+    center = _turned(((extent.low_m + extent.high_m) / 2)[None], heading_rad, np.zeros(2))[0]
+    length, width = (float(value) for value in extent.size_m)
+    height = max(extent.height_m, LEAST_M)
+    return Cuboid((float(center[0]), float(center[1]), height / 2), (length, width, height), wrap_angle(heading_rad))

@@ -35,7 +35,10 @@ _NEIGHBOURS: dict[Kind, tuple[Kind, ...]] = {
 
 @dataclass(frozen=True)
 class UsualSize:
-    """Metres: what is usual, and the least extent that is believed to be the whole object."""
+    """Metres: what is usual, the least extent that is believed to be the whole object, and the most that is believed to be one.
+
+    rounding_m: corners are rounded and seen by few beams, so that the points end before the object does.
+    """
 
     length_m: float
     width_m: float
@@ -43,17 +46,21 @@ class UsualSize:
     least_length_m: float
     least_width_m: float
     least_height_m: float
+    most_length_m: float
+    most_width_m: float
+    most_height_m: float
+    rounding_m: float
 
 
 _SIZES: dict[Kind, UsualSize] = {
-    "car": UsualSize(4.5, 1.85, 1.6, 3.5, 1.5, 1.1),
-    "truck": UsualSize(7.5, 2.5, 3.0, 5.0, 2.0, 1.8),
-    "bus": UsualSize(11.0, 2.7, 3.2, 7.0, 2.2, 2.4),
-    "pedestrian": UsualSize(0.7, 0.65, 1.7, 0.4, 0.4, 1.0),
-    "cyclist": UsualSize(1.75, 0.65, 1.7, 1.3, 0.45, 1.2),
-    "motorcycle": UsualSize(2.0, 0.8, 1.5, 1.5, 0.5, 1.0),
+    "car": UsualSize(4.5, 1.85, 1.6, 3.5, 1.5, 1.1, 6.5, 2.4, 2.6, 0.1),
+    "truck": UsualSize(7.5, 2.5, 3.0, 5.0, 2.0, 1.8, 20.0, 3.5, 4.5, 0.1),
+    "bus": UsualSize(11.0, 2.7, 3.2, 7.0, 2.2, 2.4, 20.0, 3.5, 4.5, 0.1),
+    "pedestrian": UsualSize(0.7, 0.65, 1.7, 0.4, 0.4, 1.0, 1.2, 1.2, 2.1, 0.05),
+    "cyclist": UsualSize(1.75, 0.65, 1.7, 1.3, 0.45, 1.2, 2.3, 1.1, 2.2, 0.05),
+    "motorcycle": UsualSize(2.0, 0.8, 1.5, 1.5, 0.5, 1.0, 2.8, 1.3, 2.2, 0.05),
 }
-_AS_SEEN = UsualSize(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+_AS_SEEN = UsualSize(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, float("inf"), float("inf"), float("inf"), 0.0)
 
 
 def choose_label(kind: Kind, labels: Sequence[str]) -> str:
@@ -81,6 +88,11 @@ def kind_of_label(label: str) -> Kind | None:
     return max(found)[1] if found else None
 
 
+def is_vehicle(label: str) -> bool:
+    """Whether a label names a car, truck or bus."""
+    return kind_of_label(label) in ("car", "truck", "bus")
+
+
 def usual_size(label: str, longer_m: float, shorter_m: float, height_m: float) -> UsualSize:
     """How large the object should be, by its label, else by the kind that its visible size suggests; as seen where neither tells."""
     kind = kind_of_label(label)
@@ -97,7 +109,7 @@ def kind_of_size(longer_m: float, shorter_m: float, height_m: float) -> Kind:
         return "bus"
     if longer_m > 4.0 and height_m > 2.4 and longer_m < 20 and shorter_m < 3.6:
         return "truck"
-    if 1.3 < longer_m < 6.5 and shorter_m < 2.6 and 0.9 < height_m < 2.4:
+    if 1.3 < longer_m < 6.5 and shorter_m < 2.8 and 0.9 < height_m < 2.4:
         return "cyclist" if longer_m < 2.2 and shorter_m < 0.9 and height_m > 1.4 else "car"
     if longer_m < 1.2 and 1.1 < height_m < 2.1:
         return "pedestrian"

@@ -23,6 +23,9 @@ __all__ = ["MOST_PROPOSALS", "Proposal", "choose_label", "propose_masklets", "pr
 MOST_PROPOSALS = 40
 MOVING_M_PER_FRAME = 0.12
 
+CLEAR_PLAUSIBILITY = 0.7
+"""What looks so much like a road user is proposed although it does not persist."""
+
 LEAST_SCORE = 0.4
 """An engine that is less sure of its own answer has not found the object."""
 
@@ -221,10 +224,10 @@ def _best(chains: list[_Chain], point_counts: Sequence[int], most: int) -> list[
     least = min(3, frame_count)
     rated: list[tuple[float, Kind, Cluster]] = []
     for chain in chains:
-        if len(chain.clusters) < least:
-            continue
         best = max(chain.clusters, key=lambda cluster: len(cluster.rows) * cluster.plausibility)
-        persistence = len(chain.clusters) / (chain.clusters[-1].frame_index - chain.clusters[0].frame_index + 1)
+        if len(chain.clusters) < least and best.plausibility < CLEAR_PLAUSIBILITY:
+            continue
+        persistence = len(chain.clusters) / max(least, chain.clusters[-1].frame_index - chain.clusters[0].frame_index + 1)
         kind = _kind(chain)
         nearness = 1 - 0.3 * min(1.0, float(np.hypot(*best.center_m)) / 60)
         looks = float(np.mean([cluster.plausibility for cluster in chain.clusters])) + (0.25 if chain.moves else 0.0)

@@ -1,25 +1,27 @@
-"""simulate, evaluate and label-config: what needs no Label Studio."""
+"""simulate and label-config: what needs no Label Studio."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 
-from backend.commands.output import ProgressBars, say, say_json
-from backend.engine import predictor_of
+from backend.commands.output import ProgressBars, say
 from backend.projects import DEFAULT_LABELS
 from backend.settings import Settings
 from converters.exports import write_sequence
 from converters.label_config import build_label_config
-from converters.sequences import open_sequence, read_cuboid_labels
-from sam4d.evaluation import evaluate_clicks, format_summary, summarise_clicks
-from sam4d.simulation import simulate_drive
-from sam4d.structures import InputError
+from converters.sequences import open_sequence
+from sam4d.simulation import HARD, LENS, USUAL, simulate_drive
 
 
 def run_simulate(arguments: argparse.Namespace, settings: Settings) -> int:
-    drive = simulate_drive(seed=arguments.seed, frame_count=arguments.frames)
+    drive = simulate_drive(
+        seed=arguments.seed,
+        frame_count=arguments.frames,
+        beam_count=arguments.beams,
+        distortion=LENS if arguments.hard else (),
+        conditions=HARD if arguments.hard else USUAL,
+    )
     with ProgressBars() as progress:
         write_sequence(
             drive.clip,
@@ -28,25 +30,6 @@ def run_simulate(arguments: argparse.Namespace, settings: Settings) -> int:
             on_frame=lambda done, total: progress("recording", done, total),
         )
     say(f"{len(drive.clip)} frames, {len(drive.clip.cameras)} cameras, {len(drive.masklets)} objects: {arguments.output}")
-    return 0
-
-
-def run_evaluate(arguments: argparse.Namespace, settings: Settings) -> int:
-    clip = open_sequence(arguments.sequence)
-    labels = read_cuboid_labels(arguments.sequence)
-    predictor = predictor_of(settings)
-    with ProgressBars(hidden=arguments.json) as progress:
-        results = evaluate_clicks(
-            predictor, clip, labels, sensor=arguments.sensor, on_object=lambda done, total: progress("clicking", done, total)
-        )
-    if not results:
-        raise InputError(arguments.sequence, "labelled objects with points enough to click on", "none")
-    rows = summarise_clicks(results)
-    if arguments.json:
-        summary = [asdict(row) for row in rows]
-        say_json({"engine": predictor.version, "summary": summary, "objects": [asdict(result) for result in results]})
-    else:
-        say(f"{clip.name}, {predictor.version}\n\n{format_summary(rows)}")
     return 0
 
 

@@ -15,6 +15,7 @@ from scipy.spatial import cKDTree
 
 from sam4d.cuboids import rectangle_heading
 from sam4d.geometric.connectivity import connected_groups
+from sam4d.geometric.low_parts import with_low_parts
 from sam4d.geometric.registration import Alignment, align_surface
 from sam4d.geometric.scene import FrameScene
 from sam4d.geometry import SE3, BoolArray, Float64Array
@@ -28,6 +29,9 @@ FADING = 0.75
 LARGE_OBJECT_M = 1.6
 LARGEST_M = np.array([6.5, 2.7, 3.8])
 """An object that shows more of itself may grow to this length, width and height."""
+
+GROWS_TO_M, GROWS_BY = 6.0, 1.4
+"""No object gets longer than this while it is followed, or than so many times what it was given as."""
 
 FASTEST_M_PER_S = 30.0
 FASTEST_SMALL_M_PER_S = 7.0
@@ -43,7 +47,7 @@ class ObjectTrack:
     velocity_m: (2,) shift per second over the ground, in that frame's LiDAR axes; turn_rad_per_s likewise about +z.
     seen: frames that went into the motion; missed: frames since the object was last found. score of the last frame.
     point_count: points on the frame where it was last found, at mean range range_m. isolated: it stood apart from everything else
-    where it was given, so that what hangs together with it later is more of itself.
+    where it was given, so that what hangs together with it later is more of itself. given_m: how long it was then, seen from above.
     """
 
     frame_index: int
@@ -58,6 +62,7 @@ class ObjectTrack:
     point_count: int
     range_m: float
     isolated: bool
+    given_m: float
 
     @property
     def is_empty(self) -> bool:
@@ -91,7 +96,7 @@ def begin_track(scene: FrameScene, lidar_mask: BoolArray, score: float, earlier:
     if len(rows) == 0:
         if earlier is not None:
             return replace(earlier, frame_index=scene.frame_index, missed=earlier.missed + 1, score=0.0)
-        return ObjectTrack(scene.frame_index, np.zeros((0, 3)), np.zeros(0), 0.0, np.zeros(2), 0.0, 0, 0, 0.0, 0, 0.0, False)
+        return ObjectTrack(scene.frame_index, np.zeros((0, 3)), np.zeros(0), 0.0, np.zeros(2), 0.0, 0, 0, 0.0, 0, 0.0, False, 0.0)
     positions = _positions(scene, rows)
     surface, weights = _thinned(positions, np.ones(len(positions)), _spacing(positions))
     track = ObjectTrack(
@@ -107,6 +112,7 @@ def begin_track(scene: FrameScene, lidar_mask: BoolArray, score: float, earlier:
         point_count=len(rows),
         range_m=_range(surface),
         isolated=_is_isolated(scene, rows, positions),
+        given_m=_length(surface),
     )
     if earlier is None or earlier.is_empty or earlier.seen < 2:
         return track
@@ -137,7 +143,7 @@ def advance_tracks(
     owner = _owners(matches, len(scene))
     result: dict[int, tuple[ObjectTrack, BoolArray]] = {}
     for object_id, track in tracks.items():
-        mask = np.zeros(len(scene), dtype=np.bool_)
+        mask: BoolArray = np.zeros(len(scene), dtype=np.bool_)
         if object_id not in matches:
             result[object_id] = (replace(track, frame_index=scene.frame_index, score=0.0), mask)
             continue
@@ -147,6 +153,7 @@ def advance_tracks(
         updated = _updated(match, chosen, scene, steps_s[track.frame_index])
         if updated.missed == 0:
             mask[match.rows[chosen]] = True
+            mask = with_low_parts(scene, mask) & ~taken
         result[object_id] = (updated, mask)
     return result
 
@@ -175,6 +182,12 @@ def _positions(scene: FrameScene, rows: NDArray[np.int64]) -> Float64Array:
 
 def _range(surface_m: Float64Array) -> float:
     return float(np.hypot(*surface_m[:, :2].mean(axis=0)))
+
+
+def _length(surface_m: Float64Array) -> float:
+    """Seen from above, without the outermost points."""
+    local = _local(surface_m, rectangle_heading(surface_m[:, :2]))
+    return float(np.ptp(np.percentile(local[:, :2], [1, 99], axis=0), axis=0).max())
 
 
 def _spacing(surface_m: Float64Array) -> float:
@@ -253,6 +266,9 @@ def _grown(match: _Match, contested: BoolArray) -> BoolArray:
     if match.placed.isolated and float(extent[:2].max()) > LARGE_OBJECT_M:
         # A vehicle that comes out from behind something grows by whole doors from one frame to the next.
         wide = np.maximum(wide, np.clip(LARGEST_M - extent, 0.3, 1.6))
+    if float(extent[:2].max()) > max(GROWS_TO_M, GROWS_BY * match.placed.given_m):
+        # Whole objects do not get longer; what is taken along now is something beside them.
+        wide = tight
     inside = ((local > low - tight) & (local < high + tight)).all(axis=1) & ~contested
     within = ((local > low - wide) & (local < high + wide)).all(axis=1)
     group = connected_groups(match.points_m / _link(match.placed.surface_m))

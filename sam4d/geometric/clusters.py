@@ -104,8 +104,10 @@ def _cluster(frame_index: int, rows: NDArray[np.int64], points_m: Float64Array, 
 def _plausibility(kind: Kind, points_m: Float64Array, longer: float, shorter: float, top: float) -> float:
     """Road users reach down to the ground and are as deep as they are wide, where walls are flat, poles thin and bushes ragged."""
     grounded = float((points_m[:, 2] < 0.35 * top).mean()) > 0.03
-    # Of a car behind another one only the upper half is seen; smaller things that do not reach down are signs and branches.
-    if not grounded and not (kind == "car" and longer > 1.8 and shorter > 0.7):
+    # Of a car or a person behind a car only the upper half is seen; smaller things that do not reach down are signs and branches.
+    hidden = kind == "car" and longer > 1.8 and shorter > 0.7
+    hidden |= kind == "pedestrian" and longer > 0.35 and shorter > 0.2 and top - float(points_m[:, 2].min()) > 0.7
+    if not grounded and not hidden:
         return 0.0
     score = (0.4 if grounded else 0.25) + 0.3 * min(1.0, len(points_m) / 60)
     if kind == "car":

@@ -117,6 +117,11 @@ def usual_gap(range_m: float, settings: GrowthSettings = DEFAULT_GROWTH_SETTINGS
     return settings.gap_m + settings.gap_per_metre * range_m
 
 
+def usual_gaps(range_m: NDArray[np.floating]) -> NDArray[np.float64]:
+    """`usual_gap` of many ranges, (K,)."""
+    return np.asarray(usual_gap(0.0) + (usual_gap(1.0) - usual_gap(0.0)) * range_m, dtype=np.float64)
+
+
 def groups_at_gap(points: NDArray[np.floating], gap_m: float, settings: GrowthSettings = DEFAULT_GROWTH_SETTINGS) -> IndexArray:
     """Points (K, 3), x, y and height -> the connected group of each at one gap, int64 (K,), numbered from 0."""
     scaled = points * np.array([1, 1, settings.vertical_scale], dtype=np.float32)
@@ -125,6 +130,11 @@ def groups_at_gap(points: NDArray[np.floating], gap_m: float, settings: GrowthSe
     count = len(representative)
     graph = coo_matrix((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)[voxel]
+
+
+def middle_of(points: NDArray[np.floating]) -> int:
+    """The row of the point nearest to the median of points (K, D), K >= 1."""
+    return int(((points - np.median(points, axis=0)) ** 2).sum(axis=1).argmin())
 
 
 def voxels(points: NDArray[np.floating], size_m: float) -> tuple[IndexArray, IndexArray]:
@@ -198,7 +208,8 @@ def nearer_to(
     gap_m: float,
     settings: GrowthSettings = DEFAULT_GROWTH_SETTINGS,
 ) -> BoolArray:
-    """Which points (K, 3) are nearer to a seed than to a rival along surfaces, bool (K,); by straight distance where neither is reached."""
+    """Which points (K, 3) are nearer to a seed than to a rival along surfaces, bool (K,); by straight distance where no seed is
+    reached."""
     scaled = (points * np.array([1, 1, settings.vertical_scale])).astype(np.float32)
     voxel, representative = voxels(scaled, 0.6 * gap_m / settings.voxels_per_gap)
     nodes = scaled[representative]
@@ -208,5 +219,5 @@ def nearer_to(
     graph = coo_matrix((cost, (pairs[:, 0], pairs[:, 1])), shape=(len(nodes), len(nodes))).tocsr()
     ways = [dijkstra(graph, directed=False, indices=np.unique(voxel[rows]), min_only=True)[voxel] for rows in (seeds, rivals)]
     straight = [cKDTree(scaled[rows]).query(scaled)[0] for rows in (seeds, rivals)]
-    unreached = np.isinf(ways[0]) & np.isinf(ways[1])
+    unreached = np.isinf(ways[0])
     return np.asarray(np.where(unreached, straight[0] < straight[1], ways[0] < settings.rival_handicap * ways[1]))

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import Delaunay, QhullError
+from scipy.spatial import Delaunay, QhullError, cKDTree
 
 from sam4d.geometric.scene import CameraView, FrameScene
 from sam4d.geometry import BoolArray, Float64Array
@@ -28,6 +28,12 @@ class ImageMaskSettings:
     """The object is scaled to this length: more shows no more of its outline, but costs more."""
     hole_m: float = 0.75
     """Triangles between an object's points with longer sides span no surface; a car's window does."""
+    slim_m: float = 2.0
+    slim_height: float = 0.85
+    slim_hole_m: float = 0.2
+    """hole_m of what is narrower than slim_m and higher than so many times its width: one looks through between legs and beside arms."""
+    between_beams: float = 0.45
+    """Objects reach beyond their highest and lowest points by about this part of the gap between beams."""
     band: float = 0.7
     """Width of the open band outside the support, in the usual distances between points; inside it is `sure` times as wide."""
     sure: float = 0.3
@@ -242,6 +248,9 @@ def _paint_points(
     rng = np.random.default_rng(0)
     chosen = rows if len(rows) <= settings.most_points else rng.choice(rows, settings.most_points, replace=False)
     support, spacing = _support(crop.to_crop(view.pixels[chosen]), scene.points_m[chosen], shape, settings)
+    gap = _gap_between_beams(crop.to_crop(view.pixels[view.visible]), shape)
+    reach = int(settings.between_beams * min(gap, 0.3 * max(shape)))
+    support = cv2.dilate(support.astype(np.uint8), np.ones((2 * reach + 1, 1), dtype=np.uint8)) > 0
     depth_m = float(np.median(view.depth_m[rows]))
     standing, feet = _feet(scene, camera, rows, crop, settings)
     band = float(np.clip(settings.band * spacing, settings.least_band * max(shape), 0.2 * max(shape)))
@@ -301,11 +310,30 @@ def _support(
         spacing = float(np.percentile(sides, 60))
         solid = points_m[triangles]
         lengths_m = np.linalg.norm(solid - np.roll(solid, 1, axis=1), axis=2).max(axis=1)
-        kept = (lengths_m < settings.hole_m) | (sides < 1.5 * spacing)
+        extent_m = np.ptp(points_m, axis=0)
+        width_m = float(np.hypot(extent_m[0], extent_m[1]))
+        slim = width_m < settings.slim_m and extent_m[2] > settings.slim_height * width_m
+        hole_m = settings.slim_hole_m if slim else settings.hole_m
+        kept = (lengths_m < hole_m) | (sides < 1.5 * spacing)
         cv2.fillPoly(canvas, list(index[triangles[kept]]), 1, shift=4)
     inside = _inside(places, shape)
     canvas[inside[:, 1], inside[:, 0]] = 1
     return canvas > 0, spacing
+
+
+def _gap_between_beams(places: NDArray[np.float32], shape: tuple[int, int]) -> float:
+    """How far points lie above each other in the crop, in its pixels; 0 where that cannot be said."""
+    inside = (places >= 0).all(axis=1) & (places[:, 0] < shape[1]) & (places[:, 1] < shape[0])
+    places = places[inside]
+    if len(places) < 8:
+        return 0.0
+    # A column is as wide as the points of one beam lie apart, so that it holds about one point of each.
+    distance = np.asarray(cKDTree(places).query(places, k=2)[0])
+    column = np.floor(places[:, 0] / max(1.0, 1.5 * float(np.median(distance[:, 1])))).astype(np.int64)
+    order = np.lexsort((places[:, 1], column))
+    gaps = np.diff(places[order, 1])[np.diff(column[order]) == 0]
+    gaps = gaps[gaps > 0.5]
+    return float(np.median(gaps)) if len(gaps) else 0.0
 
 
 def _feet(

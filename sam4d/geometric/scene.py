@@ -70,6 +70,10 @@ class FrameScene:
         """bool (N,), what is valid and stands on the ground."""
         return self.valid & ~self.is_ground
 
+    def upright_m(self, rows: NDArray[np.int64]) -> Float32Array:
+        """x, y and height above ground of some points, float32 (K, 3): on a slope, objects stand upright in them."""
+        return np.column_stack([self.points_m[rows, :2], self.height_m[rows]])
+
     @property
     def cameras(self) -> tuple[str, ...]:
         """The cameras that have an image on this frame."""

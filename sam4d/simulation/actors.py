@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -192,6 +192,19 @@ def truck(random: Generator) -> tuple[Solid, ...]:
     mirrors = [box((front - 0.3, s * (side + 0.05), 1.85), (0.1, 0.14, 0.42), TRIM) for s in (-1, 1)]
     axles = (front - 1.05, -front + 2.6, -front + 1.5)
     return (cab, cargo, chassis, bumper, *lamps, *mirrors, *_wheels(axles, width - 0.06, 0.46, 0.3))
+
+
+def truck_with_trailer(random: Generator) -> tuple[Solid, ...]:
+    """A box truck that draws a trailer on a bar."""
+    ahead_m = 4.2
+    drawing = [replace(solid, object_SE3_solid=SE3.from_yaw(0.0, [ahead_m, 0.0, 0.0]) @ solid.object_SE3_solid) for solid in truck(random)]
+    length, width, height = float(random.uniform(5.5, 6.5)), 2.45, float(random.uniform(3.2, 3.5))
+    panel = uniform((0.58, 0.58, 0.55), reflectance=0.5, gloss=0.06)
+    middle = -0.9 - length / 2
+    load = box((middle, 0, (0.95 + height) / 2), (length, width, height - 0.95), panel)
+    chassis = box((middle, 0, 0.75), (length - 0.6, 1.0, 0.3), TRIM)
+    bar = rod((-1.2, 0, 0.7), (0.6, 0, 0.7), 0.07, TRIM)
+    return (*drawing, load, chassis, bar, *_wheels((middle + 0.7, middle - 0.7), width - 0.06, 0.46, 0.3))
 
 
 def pedestrian(random: Generator, stride_m_s: float) -> Callable[[float], tuple[Solid, ...]]:

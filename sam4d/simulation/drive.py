@@ -12,19 +12,22 @@ from numpy.random import default_rng
 from numpy.typing import NDArray
 
 from sam4d.geometry import SE3, Axis, Float64Array
+from sam4d.simulation.conditions import USUAL, Conditions
 from sam4d.simulation.light import ContactShade, Sun
 from sam4d.simulation.ray_casting import Scene, cast
 from sam4d.simulation.rendering import render
-from sam4d.simulation.scenery import build_scenery
-from sam4d.simulation.sensors import CAMERA_YAWS_DEG, camera_grid, lidar_grid, mounted_camera, owners_of, scan
+from sam4d.simulation.scenery import build_scenery, build_vegetation
+from sam4d.simulation.sensors import CAMERA_YAWS_DEG, camera_grid, lidar_grids, mounted_camera, owners_of, scan
 from sam4d.simulation.solids import Solid
 from sam4d.simulation.street import Street
-from sam4d.simulation.traffic import build_traffic
+from sam4d.simulation.traffic import add_traffic, build_traffic
 from sam4d.structures import Clip, Cuboid, Frame, InputError, Masklet, ObjectMasks, Sweep, UInt8Array
 
 LIDAR_HEIGHT_M = 1.8
 FRAME_INTERVAL_NS = 100_000_000
 FIRST_TIMESTAMP_NS = 1_700_000_000_000_000_000
+SHUTTER_SLICES = 20
+"""A turn with a rolling shutter is so many instants: within one, nothing moves more than a few centimetres."""
 STREET_BEHIND_M, STREET_AHEAD_M = 90.0, 190.0
 
 
@@ -47,6 +50,7 @@ def simulate_drive(
     distortion: tuple[float, ...] = (),
     forward: Axis = "+x",
     speed_m_s: float = 7.0,
+    conditions: Conditions = USUAL,
 ) -> SyntheticDrive:
     """Drive along a street and record it. The same arguments give the same drive, to the bit.
 
@@ -59,20 +63,33 @@ def simulate_drive(
         distortion: () or (k1, k2, p1, p2, k3), for every camera.
         forward: the LiDAR axis along which the vehicle drives.
         speed_m_s: of the recording vehicle.
+        conditions: `HARD` for a drive with everything that makes real ones hard.
 
     Raises:
         InputError: an unknown or repeated camera, no frames, an empty image or sweep, distortion of the wrong length.
     """
     _check(frame_count, camera_names, image_size_px, beam_count, azimuth_count, distortion)
     random = default_rng([seed, 0])
-    street = Street(curvature_per_m=float(random.choice([-1, 1])) / float(random.uniform(220, 320)))
+    street = Street(
+        curvature_per_m=float(random.choice([-1, 1])) / float(random.uniform(220, 320)),
+        grade=conditions.grade,
+        bank=conditions.bank,
+        sag_per_m=conditions.sag_per_m,
+        curb_height_m=conditions.curb_height_m,
+    )
     traffic = build_traffic(street, random)
     scenery = build_scenery(street, random, -STREET_BEHIND_M, STREET_AHEAD_M)
+    # Drawn apart, so that the rest of the street is the same with and without them.
+    more = default_rng([seed, 2])
+    traffic += add_traffic(street, more, traffic, groups=conditions.groups, trailers=conditions.trailers)
+    if conditions.vegetation:
+        scenery += build_vegetation(street, more, -STREET_BEHIND_M, STREET_AHEAD_M)
     standing = Scene.of([(0, pose, solids) for pose, solids in scenery])
     lidar_yaw = SE3.from_yaw({"+x": 0.0, "+y": np.pi / 2, "-x": np.pi, "-y": -np.pi / 2}[forward], np.zeros(3))
     cameras = {name: mounted_camera(name, image_size_px, distortion, lidar_yaw) for name in camera_names}
 
-    beams = lidar_grid(beam_count, azimuth_count)
+    slices = SHUTTER_SLICES if conditions.rolling_shutter else 1
+    beams = lidar_grids(beam_count, azimuth_count, slices)
     camera_grids = {name: camera_grid(camera) for name, camera in cameras.items()}
     # Behind the vehicle and to one side, so that what it sees ahead is lit.
     azimuth = np.pi + float(random.uniform(0.35, 0.7)) * float(random.choice([-1, 1]))
@@ -90,7 +107,15 @@ def simulate_drive(
         around = {object_id: _tight_box(world_SE3_lidar.inverse() @ pose, solids) for object_id, pose, solids in acting}
         scene = (standing + moment).seen_from(world_SE3_lidar.inverse())
         noise = default_rng([seed, 1, index])
-        sweep, owners = scan(beams, scene, street, world_SE3_lidar, noise)
+        views: list[tuple[Scene, SE3]] = [(scene, world_SE3_lidar)]
+        if slices > 1:
+            views = []
+            for part in range(slices):
+                then_s = time_s + ((part + 0.5) / slices - 0.5) * FRAME_INTERVAL_NS * 1e-9
+                pose = _ego_pose(street, speed_m_s, then_s) @ lidar_yaw.inverse()
+                acted = Scene.of([(object_id, actor.pose(then_s), actor.solids(then_s)) for object_id, actor in enumerate(traffic, 1)])
+                views.append(((standing + acted).seen_from(pose.inverse()), pose))
+        sweep, owners = scan(beams, views, street, conditions, noise)
         seen: dict[str, NDArray[np.int64]] = {}
         loaders: dict[str, Callable[[], UInt8Array]] = {}
         if sun is not None:

@@ -33,6 +33,36 @@ def build_scenery(street: Street, random: Generator, first_m: float, last_m: flo
     return placed
 
 
+def build_vegetation(street: Street, random: Generator, first_m: float, last_m: float) -> list[Placed]:
+    """Bushes along the walls and, between the parked cars and the pavement, close to whoever stands there."""
+    placed: list[Placed] = []
+    for side in (-1, 1):
+        for lateral_m, least_m, most_m in (
+            (street.half_width_m + street.pavement_width_m - 0.35, 2.0, 7.0),
+            (street.half_width_m + 0.5, 9.0, 16.0),
+        ):
+            station = first_m + float(random.uniform(0, 5))
+            while station < last_m:
+                if abs(station - street.crossing_m) > 4:
+                    placed.append((street.upright(station, side * lateral_m), bush(random)))
+                station += float(random.uniform(least_m, most_m))
+    return placed
+
+
+def bush(random: Generator) -> tuple[Solid, ...]:
+    """Knee to chest high, of a few masses of leaves."""
+    green = (0.05 + 0.04 * float(random.random()), 0.11 + 0.04 * float(random.random()), 0.03)
+    parts = []
+    for _ in range(3):
+        width, height = float(random.uniform(0.3, 0.5)), float(random.uniform(0.3, 0.65))
+        place = np.array([float(random.uniform(-0.4, 0.4)), float(random.uniform(-0.1, 0.1)), 0.75 * height])
+        salt = int(random.integers(1 << 16))
+        parts.append(
+            Solid(Foliage((width, 0.7 * width, height), salt), SE3(np.eye(3), place), patterns.leaves(green, salt), roughness_m=0.08)
+        )
+    return tuple(parts)
+
+
 def _facades(street: Street, random: Generator, side: int, first_m: float, last_m: float) -> list[Placed]:
     placed: list[Placed] = []
     front_m = street.half_width_m + street.pavement_width_m

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.random import Generator
 
 from sam4d.geometry import SE3
-from sam4d.simulation.actors import Actor, car, cyclist, pedestrian, truck, van
+from sam4d.simulation.actors import Actor, car, cyclist, pedestrian, truck, truck_with_trailer, van
 from sam4d.simulation.solids import Solid
 from sam4d.simulation.street import Street
 
@@ -23,6 +23,54 @@ def build_traffic(street: Street, random: Generator) -> list[Actor]:
         *_walking(street, random),
         *_parked(street, random),
     ]
+
+
+def add_traffic(street: Street, random: Generator, traffic: Sequence[Actor], *, groups: bool, trailers: bool) -> list[Actor]:
+    """Who makes it harder to tell one object from another; nobody is put where somebody else is."""
+    added: list[Actor] = []
+    if trailers:
+        pose = _along(street, float(random.uniform(43, 45)), street.lane_m, -float(random.uniform(6.5, 7)))
+        added.append(Actor("Truck", pose, _still(truck_with_trailer(random))))
+    if groups:
+        for actor in (*_groups(street, random), *_beside_cars(street, random)):
+            if _is_free(actor, [*traffic, *added]):
+                added.append(actor)
+    return added
+
+
+def _groups(street: Street, random: Generator) -> list[Actor]:
+    """Three or four people who walk together, an arm's length apart."""
+    actors = []
+    for side in (-1, 1):
+        for station in (float(random.uniform(9, 14)), float(random.uniform(20, 32))):
+            speed = float(random.uniform(0.9, 1.3)) * (1 if random.random() < 0.5 else -1)
+            for k in range(int(random.integers(3, 5))):
+                along, across = 0.75 * (k // 2) + float(random.uniform(-0.05, 0.05)), 0.62 * (k % 2)
+                lateral = side * (street.half_width_m + 1.5 + across)
+                actors.append(Actor("Pedestrian", _along(street, station + along, lateral, speed, True), pedestrian(random, abs(speed))))
+    return actors
+
+
+def _beside_cars(street: Street, random: Generator) -> list[Actor]:
+    """People at the doors of parked cars, a hand's breadth away from them."""
+    actors = []
+    for side in (-1, 1):
+        for station in random.uniform(4, 40, 4):
+            place = street.upright(float(station), side * (street.half_width_m - 2.5), float(random.uniform(-np.pi, np.pi)))
+            actors.append(Actor("Pedestrian", lambda _time_s, place=place: place, pedestrian(random, 0.0)))  # type: ignore[misc]
+    return actors
+
+
+def _is_free(actor: Actor, others: Sequence[Actor]) -> bool:
+    """Whether nobody on foot or on a bicycle comes within half a metre in the first two seconds; cars keep to places of their own."""
+    slim = [other for other in others if other.label in ("Pedestrian", "Cyclist")]
+    for time_s in (0.0, 0.5, 1.0, 1.5, 2.0):
+        place = actor.pose(time_s).translation_m[:2]
+        for other in slim:
+            room_m = 1.4 if other.label == "Cyclist" else 0.55
+            if float(np.hypot(*(other.pose(time_s).translation_m[:2] - place))) < room_m:
+                return False
+    return True
 
 
 def _still(solids: tuple[Solid, ...]) -> Callable[[float], tuple[Solid, ...]]:
