@@ -1,9 +1,13 @@
-# The two commands of the README, on a machine with Python 3.10 or newer, its venv module and make; all else is installed here.
+# The two commands of the README, on a machine with Python 3.10 or newer, its venv module, Node 20 or newer with npm, and make; all else is
+# installed here. Without Node: make WITHOUT_VIEWER=yes ... goes on without the 3D view.
 # A CPU build of torch is a tenth of the size: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
 
 PYTHON ?= python3
 TORCH := torch==2.13.0
 LABEL_STUDIO := label-studio==1.23.2
+WITHOUT_VIEWER ?=
+VIEWER := backend/viewer
+VIEWER_PARTS := $(if $(WITHOUT_VIEWER),,$(VIEWER)/dist/index.html)
 # two processes; the tests with a real Label Studio share one of them
 PYTEST_OPTIONS ?= -n 2 --dist loadgroup
 
@@ -16,11 +20,12 @@ test: install
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	$(if $(WITHOUT_VIEWER),,npm test --silent --prefix $(VIEWER))
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest $(PYTEST_OPTIONS)
 
 # side by side, because both mostly unpack
 install:
-	$(MAKE) --no-print-directory -j 2 .venv/installed .venv-label-studio/installed
+	$(MAKE) --no-print-directory -j 2 $(VIEWER_PARTS) .venv/installed .venv-label-studio/installed
 
 # The stamp is made last: an environment that was not finished is made anew.
 .venv/installed: pyproject.toml constraints.txt
@@ -36,5 +41,14 @@ install:
 	.venv-label-studio/bin/python -m pip install --quiet --no-compile $(LABEL_STUDIO) -c constraints-label-studio.txt
 	touch $@
 
+$(VIEWER)/node_modules/installed: $(VIEWER)/package.json $(VIEWER)/package-lock.json
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' && npm --version >/dev/null || \
+		{ echo 'Node 20 or newer with npm is needed for the 3D view (or go without: make WITHOUT_VIEWER=yes ...)' >&2; exit 1; }
+	npm ci --silent --no-audit --no-fund --prefix $(VIEWER)
+	touch $@
+
+$(VIEWER)/dist/index.html: $(VIEWER)/node_modules/installed $(wildcard $(VIEWER)/src/* $(VIEWER)/*.mjs $(VIEWER)/tsconfig.json)
+	npm run --silent --prefix $(VIEWER) build
+
 clean:
-	rm -rf .venv .venv-label-studio .mypy_cache .ruff_cache .pytest_cache .hypothesis test-output
+	rm -rf $(VIEWER)/node_modules $(VIEWER)/dist .venv .venv-label-studio .mypy_cache .ruff_cache .pytest_cache .hypothesis test-output

@@ -1,10 +1,11 @@
-"""One click in an open task: give it to the engine, follow the object outward from there, and say what changed."""
+"""One prompt in an open task: give it to the engine, follow the object outward from there, and say what changed."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -21,56 +22,105 @@ FOLLOWING_SHARE = 0.85
 """Of the time for an answer; the rest is for the cuboids, the regions and the way back."""
 
 
+@dataclass(frozen=True)
+class Answer:
+    """Regions of one object to be shown, its score, and the frames that were looked at."""
+
+    object_id: int
+    regions: list[Region]
+    score: float
+    frames: tuple[int, ...]
+
+
 def answer_click(
     task: OpenTask, context: Mapping[str, Any], config: LabelConfig, version: str, seconds: float, clock: Callable[[], float]
-) -> tuple[list[Region], float]:
-    """The regions of the object that was clicked, on all frames that were reached in time, and its score.
+) -> Answer:
+    """One interactive request of Label Studio's own tools, as `answer_prompt`.
 
-    The clicked frame is always reached. Regions that stand in Label Studio just so already are left out. A click that was answered
-    before is answered again from what stands. Regions that stood on these frames and are gone come back empty, because an
-    interactive answer cannot delete.
+    A click that was answered before is answered again from what stands.
 
     Raises:
         InputError: the click cannot be understood or answered; the task is then as before.
     """
-    deadline = clock() + FOLLOWING_SHARE * seconds
     fresh = _unanswered(context, task)
     if fresh is None:
-        standing = task.objects[task.answered_prompts[_prompt_ids(context)[-1]]].masklet
-        return masklet_to_regions(standing, task.window, task.clip, version), standing.score
+        labelled = task.objects[task.answered_prompts[_prompt_ids(context)[-1]]]
+        return Answer(labelled.masklet.object_id, regions_of(labelled, task, version), labelled.masklet.score, ())
+    answer = answer_prompt(task, parse_context(fresh, config, task.window, task.clip), version, seconds, clock)
+    task.answered_prompts.update(dict.fromkeys(_prompt_ids(fresh), answer.object_id))
+    return answer
 
-    user_prompt = parse_context(fresh, config, task.window, task.clip)
+
+def answer_prompt(task: OpenTask, user_prompt: UserPrompt, version: str, seconds: float, clock: Callable[[], float]) -> Answer:
+    """The regions of the object that was prompted, on all frames that were reached in time, and its score.
+
+    The prompted frame is always reached. Regions that stand in Label Studio just so already are left out. Regions that stood on these
+    frames and are gone come back empty, because an interactive answer cannot delete.
+
+    Raises:
+        InputError: the prompt cannot be answered; the task is then as before.
+    """
+    deadline = clock() + FOLLOWING_SHARE * seconds
     object_id = choose_object(user_prompt, [labelled.masklet for labelled in task.objects.values()], task.last_touched, task.clip)
     if object_id in task.objects:
         labelled = task.objects[object_id].copy()
     else:
         if user_prompt.object_id is None:
-            # The id of an object that was deleted is not given again: its regions may come back by an undo.
-            object_id = max([object_id, *(history.object_id + 1 for history in task.regions.values())])
+            object_id = unused_object_id(task, object_id)
         labelled = LabelledObject(Masklet(object_id, user_prompt.label, {}))
-    before = labelled.masklet
-    try:
+    with engine_keeps_up(task, object_id):
         found = _segment(task.session, labelled, user_prompt)
         untouched = labelled.frames_by_hand | labelled.frames_deleted | set(found)
         for frame_index, masks in _outward(task.session, object_id, user_prompt.frame_index, deadline, clock):
             if frame_index not in untouched:
                 found[frame_index] = masks
-        labelled.masklet = _updated(labelled, found, task)
+        return take_over(task, labelled, found, version)
+
+
+def unused_object_id(task: OpenTask, least: int = 1) -> int:
+    """The id of an object that was deleted is not given again: its regions may come back by an undo."""
+    return max([least, *(object_id + 1 for object_id in task.objects), *(history.object_id + 1 for history in task.regions.values())])
+
+
+@contextmanager
+def engine_keeps_up(task: OpenTask, object_id: int) -> Iterator[None]:
+    """Where the block fails the engine may have taken some of it: it gets the object anew, as it stood, with the next click."""
+    try:
+        yield
     except Exception:
-        # The engine may have taken some of it; it gets the object anew, as it stood, with the next click.
         if object_id in task.session.object_ids:
             task.session.remove_object(object_id)
         raise
 
+
+def take_over(task: OpenTask, labelled: LabelledObject, found: Mapping[int, ObjectMasks], version: str) -> Answer:
+    """The object with the masks found becomes the task's own; what must be shown of it."""
+    object_id = labelled.masklet.object_id
+    before = task.objects[object_id].masklet if object_id in task.objects else Masklet(object_id, labelled.masklet.label, {})
+    labelled.masklet = _updated(labelled, found, task)
     task.objects[object_id] = labelled
     task.last_touched = object_id
-    task.answered_prompts.update(dict.fromkeys(_prompt_ids(fresh), object_id))
 
-    regions = masklet_to_regions(labelled.masklet, task.window, task.clip, version, sorted(found))
+    # One size for all frames: cuboids change on frames, too, that were not looked at.
+    refitted = [frame for frame, cuboid in labelled.masklet.cuboids.items() if frame not in found and before.cuboids.get(frame) != cuboid]
+    regions = masklet_to_regions(
+        labelled.masklet,
+        task.window,
+        task.clip,
+        version,
+        sorted({*found, *refitted}),
+        by_hand=labelled.cuboids_by_hand,
+        without_brushes=[frame for frame in refitted if frame in before.cuboids],
+    )
     lost = [frame_index for frame_index in sorted(found) if _shows_less(labelled.masklet, before, frame_index)]
     if lost:
         regions += blank_regions(masklet_to_regions(before, task.window, task.clip, version, lost), regions)
-    return remember(task, regions, object_id), labelled.masklet.score
+    return Answer(object_id, remember(task, regions, object_id), labelled.masklet.score, tuple(sorted(found)))
+
+
+def regions_of(labelled: LabelledObject, task: OpenTask, version: str) -> list[Region]:
+    """All of an object as it stands."""
+    return masklet_to_regions(labelled.masklet, task.window, task.clip, version, by_hand=labelled.cuboids_by_hand)
 
 
 def pending_objects(task: OpenTask, context: Mapping[str, Any]) -> set[int]:
@@ -82,7 +132,7 @@ def _segment(session: Session, labelled: LabelledObject, user_prompt: UserPrompt
     """Give the engine the new prompts after all earlier ones of the object; masks by prompted frame."""
     object_id = labelled.masklet.object_id
     if object_id not in session.object_ids:
-        _feed(session, labelled, user_prompt.frame_index)
+        feed(session, labelled, user_prompt.frame_index)
     new_prompts = user_prompt.prompts_for(object_id)
     found = {prompt.frame_index: session.add_prompt(prompt) for prompt in new_prompts}
     labelled.prompts.extend(new_prompts)
@@ -93,7 +143,7 @@ def _segment(session: Session, labelled: LabelledObject, user_prompt: UserPrompt
     return found
 
 
-def _feed(session: Session, labelled: LabelledObject, frame_index: int) -> None:
+def feed(session: Session, labelled: LabelledObject, frame_index: int) -> None:
     """Bring an object to the engine that it does not know: after a restart, an edit, or a proposal."""
     shown = [frame for frame, masks in labelled.masklet.masks.items() if not masks.is_empty]
     if not labelled.prompts and shown:
@@ -133,7 +183,8 @@ def _outward(
 def _updated(labelled: LabelledObject, found: Mapping[int, ObjectMasks], task: OpenTask) -> Masklet:
     """The object with the masks found and cuboids fitted anew; cuboids that people set stay."""
     masks = {**labelled.masklet.masks, **found}
-    masks = {frame_index: masks[frame_index] for frame_index in sorted(masks) if not masks[frame_index].is_empty}
+    kept = labelled.cuboids_by_hand
+    masks = {frame_index: masks[frame_index] for frame_index in sorted(masks) if frame_index in kept or not masks[frame_index].is_empty}
     masklet = replace(labelled.masklet, masks=masks)
     fitted = fit_cuboids(masklet, task.clip)
     cuboids = {frame_index: cuboid for frame_index, cuboid in enumerate(fitted) if cuboid is not None and frame_index in masks}

@@ -202,7 +202,7 @@ def _restore(task: OpenTask, shown: Masklet, results: Sequence[Result]) -> None:
         if meta is None or (result.get("type") == "brushlabels" and _is_changed_brush(result, notes)):
             labelled.frames_by_hand.add(frame_index)
         cuboid = shown.cuboids.get(frame_index)
-        if cuboid is not None and (meta is None or (meta.cuboid is not None and _differs(cuboid, meta.cuboid))):
+        if cuboid is not None and (meta is None or meta.by_hand or (meta.cuboid is not None and _differs(cuboid, meta.cuboid))):
             labelled.cuboids_by_hand[frame_index] = cuboid
     for frame_index in sorted(prompted | labelled.frames_by_hand):
         labelled.prompts += as_prompts(shown.masks[frame_index])

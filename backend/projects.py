@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
-from typing import TypeAlias
-from urllib.parse import quote
+from dataclasses import dataclass
+from pathlib import Path
 
+from backend.derived_files import DerivedFiles, Progress, local_files_address
 from backend.label_studio import LabelStudioClient, Project
-from backend.media import LOCAL_FILES_PATH
-from converters.birds_eye import render_birds_eye, render_placeholder
+from backend.viewer_page import NOT_BUILT, PAGE, ViewerPage, place_viewer
 from converters.exports.whole_output import whole_directory
-from converters.label_config import build_label_config, camera_tags, parse_label_config
+from converters.label_config import VIEWER_HTML, build_label_config, camera_tags, parse_label_config
 from converters.sequences import check_sequence, open_sequence
-from converters.sequences.image_file import encode_png
 from converters.sequences.sequence_folder import SEQUENCE_FILE, ImageFile, SweepFile
 from converters.tasks import TaskWindow, build_task_data, frame_windows, parse_task_data
 from sam4d.geometry import BirdsEyeView
@@ -27,10 +22,6 @@ from sam4d.structures import Clip, InputError
 
 DEFAULT_LABELS = ("Car", "Truck", "Bus", "Pedestrian", "Cyclist", "Motorcycle", "Object")
 BACKEND_TITLE = "SAM4D"
-SHOWN_BY_BROWSERS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with what is being done, how many steps of it are done and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +72,17 @@ def import_sequences(
     backend: BackendAddress | None,
     model_version: str,
     options: ImportOptions = ImportOptions(),
+    viewer_page: Path = PAGE,
     progress: Progress = lambda step, done, total: None,
 ) -> tuple[Project, tuple[ImportedSequence, ...]]:
     """Make tasks of drives, in a new project or in the one of this title, which gets only what it does not have yet.
 
     Args:
         data_root: what Label Studio serves as its local files, at the same path for it and for us. Drives outside are brought in
-            under `sequences/`, hard-linked where possible; rendered images lie under `derived/`.
+            under `sequences/`, hard-linked where possible; what is made of them lies under `derived/`.
         backend: connected to the project; None connects none.
         model_version: whose predictions the project shows.
+        viewer_page: the built 3D view; where it is not there, a new project goes without.
 
     Raises:
         InputError: a drive, an option or the existing project is not right, or Label Studio refuses. Nothing is left behind then, and
@@ -109,35 +102,32 @@ def import_sequences(
     with _undone_on_failure() as undo:
         views = [BirdsEyeView(options.range_m, options.metres_per_pixel, drive.clip.forward) for drive in drives]
         folders = [_bring_in(drive, data_root, undo) for drive in drives]
-        rendered = [
-            _render(drive.clip, folder, view, data_root, undo, progress) for drive, folder, view in zip(drives, folders, views, strict=True)
-        ]
+        made = [_derive(drive, folder, view, data_root, undo, progress) for drive, folder, view in zip(drives, folders, views, strict=True)]
+        viewer = place_viewer(data_root, viewer_page)
+        if viewer is not None and viewer.is_new:
+            undo.append(lambda: viewer.remove(data_root))
         if project is None:
             labels = options.labels or DEFAULT_LABELS
-            config = build_label_config(drives[0].clip.cameras, labels)
+            config = build_label_config(drives[0].clip.cameras, labels, viewer=viewer is not None)
             project = client.create_project(title, config, description="Made by `sam4d import`", model_version=model_version)
             undo.append(lambda created=project: client.delete_project(created))  # type: ignore[misc]
-        for folder in (*folders, *rendered):
+        served = [*folders, *(data_root / files.folder for files in made), *([data_root / viewer.folder] if viewer is not None else [])]
+        for folder in served:
             client.ensure_local_files(project, str(folder), str(folder.relative_to(data_root)))
         if backend is not None:
             client.connect_backend(project, backend.url, title=BACKEND_TITLE, user=backend.user, password=backend.password)
 
         present = _windows_present(client, project)
         imported = []
-        for drive, folder, derived, view in zip(drives, folders, rendered, views, strict=True):
+        for drive, folder, files, view in zip(drives, folders, made, views, strict=True):
             address = local_files_address(folder.relative_to(data_root))
             missing = _missing_windows(drive, address, present.setdefault(address, {}))
             present[address].update(missing)
-            data = [_task_data(drive.clip, TaskWindow(address, first, count, view), folder, derived, data_root) for first, count in missing]
+            data = [_task_data(files, TaskWindow(address, first, count, view), viewer) for first, count in missing]
             task_ids = client.add_tasks(project, data)
             undo.append(lambda added=task_ids: client.delete_tasks(added))  # type: ignore[misc]
             imported.append(ImportedSequence(drive.clip.name, address, len(task_ids), len(drive.windows), drive.notes))
     return project, tuple(imported)
-
-
-def local_files_address(path: Path | PurePosixPath) -> str:
-    """The address, relative to Label Studio's own, of a file or folder below its document root."""
-    return f"{LOCAL_FILES_PATH}?d={quote(path.as_posix())}"
 
 
 @contextlib.contextmanager
@@ -239,34 +229,13 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _render(clip: Clip, folder: Path, view: BirdsEyeView, data_root: Path, undo: list[Callable[[], None]], progress: Progress) -> Path:
-    """The folder of the drive's bird's-eye images and of what stands for camera images that are missing or no browser shows.
-
-    They depend on the drive and the view alone, so that projects share them; `made_from.json` says whether they are up to date.
-    """
-    derived = data_root / "derived" / folder.relative_to(data_root) / f"{view.range_m:g}m_{view.metres_per_pixel:g}"
-    made_from = {"sequence": hashlib.sha256((folder / SEQUENCE_FILE).read_bytes()).hexdigest(), "birds_eye": asdict(view)}
-    stamp = derived / "made_from.json"
-    with contextlib.suppress(OSError, ValueError):
-        if json.loads(stamp.read_text(encoding="utf-8")) == made_from:
-            return derived
-    was_there = derived.exists()
-    with whole_directory(derived, overwrite=True) as output:
-        for part in ("bev", "missing", "converted"):
-            (output / part).mkdir()
-        for index, frame in enumerate(clip.frames):
-            (output / "bev" / f"{index:06d}.png").write_bytes(encode_png(render_birds_eye(frame.load_sweep(), view)))
-            for name, load in frame.load_images.items():
-                if not _shown_as_it_is(load):
-                    (output / "converted" / f"{name}_{index:06d}.png").write_bytes(encode_png(load()))
-            progress(f"rendering {clip.name}", index + 1, len(clip))
-        for name, camera in clip.cameras.items():
-            if any(name not in frame.load_images for frame in clip.frames):
-                (output / "missing" / f"{name}.png").write_bytes(encode_png(render_placeholder(name, camera.width_px, camera.height_px)))
-        (output / stamp.name).write_text(json.dumps(made_from), encoding="utf-8")
-    if not was_there:
-        undo.append(lambda: _remove(derived, data_root))
-    return derived
+def _derive(
+    drive: _Drive, folder: Path, view: BirdsEyeView, data_root: Path, undo: list[Callable[[], None]], progress: Progress
+) -> DerivedFiles:
+    files = DerivedFiles.of(drive.clip, folder.relative_to(data_root), view)
+    if files.render(data_root, view, progress):
+        undo.append(lambda: _remove(data_root / files.folder, data_root))
+    return files
 
 
 def _remove(folder: Path, data_root: Path) -> None:
@@ -276,10 +245,6 @@ def _remove(folder: Path, data_root: Path) -> None:
         if parent == data_root or any(parent.iterdir()):
             return
         parent.rmdir()
-
-
-def _shown_as_it_is(load: object) -> bool:
-    return isinstance(load, ImageFile) and PurePosixPath(load.path).suffix.lower() in SHOWN_BY_BROWSERS
 
 
 def _windows_present(client: LabelStudioClient, project: Project) -> dict[str, dict[int, int]]:
@@ -305,17 +270,10 @@ def _missing_windows(drive: _Drive, address: str, present: Mapping[int, int]) ->
     return [(first, count) for first, count in drive.windows if first not in present]
 
 
-def _task_data(clip: Clip, window: TaskWindow, folder: Path, derived: Path, data_root: Path) -> dict[str, object]:
+def _task_data(files: DerivedFiles, window: TaskWindow, viewer: ViewerPage | None) -> dict[str, object]:
     frames = range(window.first_frame, window.first_frame + window.frame_count)
-    inside, beside = folder.relative_to(data_root), derived.relative_to(data_root)
-
-    def image(camera: str, index: int) -> str:
-        load = clip.frames[index].load_images.get(camera)
-        if load is None:
-            return local_files_address(beside / "missing" / f"{camera}.png")
-        if isinstance(load, ImageFile) and _shown_as_it_is(load):
-            return local_files_address(inside / load.path)
-        return local_files_address(beside / "converted" / f"{camera}_{index:06d}.png")
-
-    images = {camera: [image(camera, index) for index in frames] for camera in clip.cameras}
-    return build_task_data(window, images, [local_files_address(beside / "bev" / f"{index:06d}.png") for index in frames])
+    images = {camera: [files.image_address(camera, index) for index in frames] for camera in files.clip.cameras}
+    data = build_task_data(window, images, [files.birds_eye_address(index) for index in frames])
+    # A project with a place for the 3D view refuses tasks that bring none.
+    data[VIEWER_HTML] = NOT_BUILT if viewer is None else viewer.html(files.description_path, window.first_frame, window.frame_count)
+    return data

@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from backend.answers import answer_click, pending_objects
+from backend.answers import Answer, answer_click, pending_objects
 from backend.edits import newest_record, take_in
 from backend.errors import answer_error
 from backend.media import MediaReader
 from backend.proposing import propose_regions
 from backend.sessions import OpenTask, SessionStore, TaskKey
-from converters.label_config import parse_label_config
+from backend.viewer_answers import answer_viewer
+from converters.label_config import LabelConfig, parse_label_config
 from converters.regions import Region
 from converters.tasks import TaskWindow, parse_task_data
+from converters.viewer_requests import is_viewer_request, parse_viewer_request
 from sam4d.predictor import Predictor
 from sam4d.structures import Clip
 
@@ -73,12 +75,22 @@ class LabellingService:
         """One prediction per task, in order. With a context, the first task is the one that was clicked in; the others stay empty.
 
         Raises:
-            InputError: what the click asks cannot be answered. Without a context, such a task is logged and stays empty.
+            InputError: what the click asks cannot be answered; the 3D view is told in the answer instead. Without a context, such a task
+            is logged and stays empty.
         """
         if not context:
             return self._propose(tasks, label_config)
-        answers = [self._answer(task, project, label_config, context) for task in tasks[:1]]
+        answers = [self._answer_or_explain(task, project, label_config, context) for task in tasks[:1]]
         return answers + [self._prediction([], 0.0) for _ in tasks[1:]]
+
+    def _answer_or_explain(self, task: Mapping[str, Any], project: str | None, label_config: str, context: Mapping[str, Any]) -> Prediction:
+        """Label Studio hands on only the status of a request that failed; the 3D view has a line to say why."""
+        if not is_viewer_request(context):
+            return self._answer(task, project, label_config, context)
+        try:
+            return self._answer(task, project, label_config, context)
+        except Exception as error:
+            return {**self._prediction([], 0.0), "sam4d": {"error": answer_error(error, "request of the 3D view").message}}
 
     def _answer(self, task: Mapping[str, Any], project: str | None, label_config: str, context: Mapping[str, Any]) -> Prediction:
         config = parse_label_config(label_config)
@@ -97,8 +109,17 @@ class LabellingService:
         with self._sessions.use(key, open_task) as opened:
             if record is not None:
                 take_in(opened, record, pending_objects(opened, context))
-            regions, score = answer_click(opened, context, config, self.version, self._interactive_seconds, self._clock)
-        return self._prediction(regions, score)
+            if is_viewer_request(context):
+                return self._answer_viewer(opened, context, config)
+            answer = answer_click(opened, context, config, self.version, self._interactive_seconds, self._clock)
+        return self._prediction(answer.regions, answer.score)
+
+    def _answer_viewer(self, opened: OpenTask, context: Mapping[str, Any], config: LabelConfig) -> Prediction:
+        request = parse_viewer_request(context, config, opened.clip)
+        seconds = self._interactive_seconds if request.seconds is None else min(request.seconds, self._interactive_seconds)
+        answer: Answer = answer_viewer(opened, request, self.version, seconds, self._clock)
+        notes = {"object": answer.object_id, "frames": list(answer.frames)}
+        return {**self._prediction(answer.regions, answer.score), "sam4d": notes}
 
     def _propose(self, tasks: Sequence[Mapping[str, Any]], label_config: str) -> list[Prediction]:
         deadline = self._clock() + self._batch_seconds

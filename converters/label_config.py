@@ -24,12 +24,13 @@ BIRDS_EYE = "bev"
 CUBOID = "cuboid_bev"
 CUBOID_Z = "z"
 CUBOID_HEIGHT = "h"
+VIEWER_HTML = "viewer_html"
 _PREFIXES = ("brush", "kp", "box")
 _HINT = (
     "Auto-Annotation and Auto-Accept on. Choose a Click label and the pink tool (M), then click on an object: the rest follows. "
     "Inside a mask: Ctrl+click adds, Ctrl+Alt+click takes away (Esc first if a region is selected)."
 )
-_RESERVED = {BIRDS_EYE, CUBOID, CUBOID_Z, CUBOID_HEIGHT, LIDAR, "sequence", "first_frame", "birds_eye", "viewer_html", "viewer"}
+_RESERVED = {BIRDS_EYE, CUBOID, CUBOID_Z, CUBOID_HEIGHT, LIDAR, "sequence", "first_frame", "birds_eye", VIEWER_HTML, "viewer"}
 
 
 def brush_tag(image: str) -> str:
@@ -97,7 +98,7 @@ def build_label_config(cameras: Iterable[str], labels: Sequence[str], *, viewer:
     """The configuration for these cameras (names as in the clip; none for a LiDAR-only drive) and labels.
 
     Args:
-        viewer: end with the place of the 3D viewer, `$viewer_html` of the task.
+        viewer: begin with the place of the 3D view, `$viewer_html` of the task.
 
     Raises:
         InputError: no label, one that is empty or not printable, two of one name; camera names as in `camera_tags`.
@@ -106,6 +107,8 @@ def build_label_config(cameras: Iterable[str], labels: Sequence[str], *, viewer:
         raise InputError("labels", "at least one, distinct, printable and not empty", repr(list(labels)))
     colours = label_colours(labels)
     page = Element("View")
+    if viewer:
+        SubElement(page, "Markdown", value=f"${VIEWER_HTML}")
     SubElement(page, "Header", value=_HINT, size="6")
     row = SubElement(page, "View", style="display:flex;flex-wrap:wrap;gap:8px")
     for camera, tag in camera_tags(cameras).items():
@@ -121,8 +124,6 @@ def build_label_config(cameras: Iterable[str], labels: Sequence[str], *, viewer:
         field = SubElement(block, "View", visibleWhen="region-selected", whenTagName=CUBOID)
         SubElement(field, "Header", value=title, size="6")
         SubElement(field, "Number", name=name, toName=BIRDS_EYE, perRegion="true", step="0.01")
-    if viewer:
-        SubElement(page, "Markdown", value="$viewer_html")
     indent(page, " ")
     return tostring(page, encoding="unicode")
 

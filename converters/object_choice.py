@@ -19,7 +19,7 @@ _TALL_M = 100.0
 def choose_object(user_prompt: UserPrompt, masklets: Sequence[Masklet], last_touched: int | None, clip: Clip) -> int:
     """An existing object's id, or a new one: the greatest of `masklets` and `last_touched` plus 1.
 
-    - Named by the viewer: that one.
+    - Named by the 3D view: that one, or a new one.
     - A positive click inside a mask or cuboid of the same label: that object. Positive elsewhere: a new one.
     - Only negative clicks: the object under the newest, whatever its label, else the one touched last.
     - A box or brush: a new one, unless it overlaps one of the same label by an IoU over 0.5.
@@ -37,6 +37,8 @@ def choose_object(user_prompt: UserPrompt, masklets: Sequence[Masklet], last_tou
     if user_prompt.object_id is not None:
         return user_prompt.object_id
     new_id = 1 + max([masklet.object_id for masklet in masklets] + [last_touched or 0])
+    if user_prompt.new_object:
+        return new_id
     same_label = [masklet for masklet in masklets if masklet.label == user_prompt.label]
     for prompt in reversed(user_prompt.prompts):
         chosen = None

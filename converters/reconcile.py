@@ -154,7 +154,7 @@ def _read_original(group: _ObjectOnFrame, points_m: Float32Array, view: BirdsEye
     elif written.any():
         lidar_mask = np.zeros_like(lidar_mask)
     # What a person set is sure: where windows of a drive overlap, it wins over what only an engine said.
-    edited = cuboid != meta.cuboid or not np.array_equal(lidar_mask, points)
+    edited = meta.by_hand or cuboid != meta.cuboid or not np.array_equal(lidar_mask, points)
     score = 1.0 if edited else meta.score
     return ObjectMasks(group.object_id, group.frame_index, _camera_masks(group, clip), lidar_mask, score), cuboid
 

@@ -19,7 +19,8 @@ class RegionMeta:
 
     label: as it was written, so that a change shows. has_rectangle: the object's cuboid was drawn on the bird's-eye view; then the
     rectangle alone carries cuboid, points and score. Else (no cuboid, or its centre lies outside the view) every region of the object on
-    the frame carries them. absent: nothing is there any more; the region only replaces one that was.
+    the frame carries them. absent: nothing is there any more; the region only replaces one that was. by_hand: a person set the cuboid.
+    agreement: how well points and camera masks agree, 0 to 1 (`converters.agreement`), where a camera sees the object.
     """
 
     object_id: int
@@ -31,6 +32,8 @@ class RegionMeta:
     cuboid: Cuboid | None = None
     points: Mapping[str, object] | CocoRle | None = None
     score: float = 0.0
+    by_hand: bool = False
+    agreement: float | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -50,6 +53,10 @@ class RegionMeta:
             fields["absent"] = True
         elif self.points is not None:
             fields |= {"cuboid": _cuboid_to_json(self.cuboid), "points": dict(self.points), "score": self.score}
+            if self.by_hand:
+                fields["by_hand"] = True
+            if self.agreement is not None:
+                fields["agreement"] = round(self.agreement, 3)
         return {_KEY: fields}
 
 
@@ -81,6 +88,11 @@ def parse_meta(meta: object, where: str) -> RegionMeta | None:
         raise InputError(f"{where}.points", "COCO run lengths", type(points).__name__)
     if not _is_number(score) or not 0 <= score <= 1:
         raise InputError(f"{where}.score", "a number from 0 to 1", repr(score)[:40])
+    by_hand, agreement = fields.get("by_hand", False), fields.get("agreement")
+    if not isinstance(by_hand, bool):
+        raise InputError(f"{where}.by_hand", "true or false", repr(by_hand)[:40])
+    if agreement is not None and (not _is_number(agreement) or not 0 <= agreement <= 1):
+        raise InputError(f"{where}.agreement", "a number from 0 to 1", repr(agreement)[:40])
     return RegionMeta(
         object_id=_count(fields.get("object_id"), f"{where}.object_id"),
         frame_index=_count(fields.get("frame_index"), f"{where}.frame_index"),
@@ -88,9 +100,11 @@ def parse_meta(meta: object, where: str) -> RegionMeta | None:
         version=version,
         has_rectangle=has_rectangle,
         absent=absent,
-        cuboid=_cuboid_from_json(fields.get("cuboid"), f"{where}.cuboid"),
+        cuboid=cuboid_from_json(fields.get("cuboid"), f"{where}.cuboid"),
         points=points,
         score=float(score),
+        by_hand=by_hand,
+        agreement=None if agreement is None else float(agreement),
     )
 
 
@@ -100,7 +114,8 @@ def _cuboid_to_json(cuboid: Cuboid | None) -> dict[str, object] | None:
     return {"center_m": list(cuboid.center_m), "size_lwh_m": list(cuboid.size_lwh_m), "yaw_rad": cuboid.yaw_rad}
 
 
-def _cuboid_from_json(fields: object, where: str) -> Cuboid | None:
+def cuboid_from_json(fields: object, where: str) -> Cuboid | None:
+    """{"center_m", "size_lwh_m", "yaw_rad"} or null. Raises InputError for anything else."""
     if fields is None:
         return None
     if not isinstance(fields, Mapping):

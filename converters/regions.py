@@ -8,12 +8,13 @@ empty bird's-eye brush, so that it is not lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
 
+from converters.agreement import camera_lidar_agreement
 from converters.brush_rle import encode_mask
 from converters.coco_rle import encode_rle
 from converters.columns import points_seen_from_above
@@ -28,7 +29,16 @@ Region: TypeAlias = dict[str, object]
 """One entry of a Label Studio `result` list. The entries of one region (a rectangle and its Numbers) share its id."""
 
 
-def masklet_to_regions(masklet: Masklet, window: TaskWindow, clip: Clip, version: str, frames: Iterable[int] | None = None) -> list[Region]:
+def masklet_to_regions(
+    masklet: Masklet,
+    window: TaskWindow,
+    clip: Clip,
+    version: str,
+    frames: Iterable[int] | None = None,
+    *,
+    by_hand: Collection[int] = (),
+    without_brushes: Collection[int] = (),
+) -> list[Region]:
     """All results of one object. The same object, frame and sensor always get the same id, so that a new answer replaces an old one.
 
     Frames on which the object is empty and has no cuboid get none.
@@ -37,13 +47,16 @@ def masklet_to_regions(masklet: Masklet, window: TaskWindow, clip: Clip, version
         clip: the window's frames only (`clip.window(window.first_frame, window.frame_count)`); frame indices are item indices.
         version: the engine's, kept in the meta.
         frames: only these; None for all.
+        by_hand: frames on which a person set the cuboid.
+        without_brushes: frames on which the rectangle alone is wanted, where it can be drawn.
     """
     wanted = sorted(masklet.masks) if frames is None else [frame for frame in sorted(set(frames)) if frame in masklet.masks]
     regions: list[Region] = []
     for frame_index in wanted:
         masks, cuboid = masklet.masks[frame_index], masklet.cuboids.get(frame_index)
         if not masks.is_empty or cuboid is not None:
-            regions += _frame_regions(masks, cuboid, masklet, frame_index, window, clip, version)
+            notes = RegionMeta(masklet.object_id, frame_index, masklet.label, version, False, by_hand=frame_index in by_hand)
+            regions += _frame_regions(masks, cuboid, notes, window, clip, frame_index in without_brushes)
     return regions
 
 
@@ -77,27 +90,28 @@ def blank_regions(before: Iterable[Mapping[str, object]], now: Iterable[Mapping[
 
 
 def _frame_regions(
-    masks: ObjectMasks, cuboid: Cuboid | None, masklet: Masklet, frame_index: int, window: TaskWindow, clip: Clip, version: str
+    masks: ObjectMasks, cuboid: Cuboid | None, notes: RegionMeta, window: TaskWindow, clip: Clip, without_brushes: bool
 ) -> list[Region]:
     view = window.birds_eye
     rectangle = None if cuboid is None else _rectangle_in_view(cuboid, window)
-    complete = RegionMeta(
-        masklet.object_id,
-        frame_index,
-        masklet.label,
-        version,
+    points_m = clip.frames[notes.frame_index].load_sweep().points_m
+    complete = replace(
+        notes,
         has_rectangle=rectangle is not None,
         cuboid=cuboid,
         points=encode_rle(masks.lidar_mask),
         score=masks.score,
+        agreement=camera_lidar_agreement(masks, points_m, clip.cameras),
     )
-    brush_meta = complete if rectangle is None else replace(complete, cuboid=None, points=None)
     regions: list[Region] = []
     if rectangle is not None and cuboid is not None:
         regions += _rectangle_results(rectangle, cuboid, complete, window)
+        if without_brushes:
+            return regions
+    brush_meta = complete if rectangle is None else replace(notes, has_rectangle=True, score=masks.score)
     from_above: BoolArray = np.zeros((view.size_px, view.size_px), dtype=np.bool_)
     if masks.lidar_mask.any():
-        from_above = points_seen_from_above(clip.frames[frame_index].load_sweep().points_m, masks.lidar_mask, view)
+        from_above = points_seen_from_above(points_m, masks.lidar_mask, view)
     if from_above.any():
         regions.append(_brush(BIRDS_EYE, from_above, brush_meta))
     tags = camera_tags(clip.cameras)

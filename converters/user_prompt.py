@@ -17,7 +17,8 @@ class UserPrompt:
     """One interactive request: what was clicked, boxed or brushed, on whatever frames of the task, for one object with one label.
 
     frame_index: the newest prompt's, in the task's window (Label Studio's item_index). sensor: a camera's name or "lidar".
-    positive: False where every click is negative. object_id: named by the viewer, else None.
+    positive: False where every click is negative. object_id: named by the 3D view, else None. new_object: the 3D view
+    asks for a new one.
     prompts: one per frame, the newest last, with object id 0; clicks of a frame come in one PointPrompt, the newest last.
     clicks_m: {frame: float64 (P, 2)}, where clicks on the bird's-eye view were before they were lifted to a point of the sweep; x and y
     in the LiDAR frame, metres.
@@ -30,6 +31,7 @@ class UserPrompt:
     positive: bool
     prompts: tuple[Prompt, ...]
     object_id: int | None = None
+    new_object: bool = False
     clicks_m: Mapping[int, Float64Array] = field(default_factory=dict)
 
     def prompts_for(self, object_id: int) -> list[Prompt]:

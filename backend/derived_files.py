@@ -1,0 +1,111 @@
+"""What the import makes of a drive beside it: bird's-eye images, clouds for the 3D view, and images in place of those no browser shows.
+
+They depend on the drive and the bird's-eye view alone, so that projects share them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeAlias
+from urllib.parse import quote
+
+from backend.media import LOCAL_FILES_PATH
+from converters.birds_eye import render_birds_eye, render_placeholder
+from converters.cloud_file import CLOUD_VERSION, encode_cloud
+from converters.exports.whole_output import whole_directory
+from converters.sequences.image_file import encode_png
+from converters.sequences.sequence_folder import SEQUENCE_FILE, ImageFile
+from converters.viewer_clip import VIEWER_CLIP_VERSION, describe_clip
+from sam4d.geometry import BirdsEyeView
+from sam4d.structures import Clip
+
+SHOWN_BY_BROWSERS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+STAMP = "made_from.json"
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called with what is being done, how many steps of it are done and how many there are."""
+
+
+def local_files_address(path: Path | PurePosixPath) -> str:
+    """The address, relative to Label Studio's own, of a file or folder below its document root."""
+    return f"{LOCAL_FILES_PATH}?d={quote(path.as_posix())}"
+
+
+@dataclass(frozen=True)
+class DerivedFiles:
+    """A drive's folder, and the folder of what is made of it, both relative to the data root."""
+
+    clip: Clip
+    drive: Path
+    folder: Path
+
+    @classmethod
+    def of(cls, clip: Clip, drive: Path, view: BirdsEyeView) -> DerivedFiles:
+        """drive: relative to the data root."""
+        return cls(clip, drive, Path("derived") / drive / f"{view.range_m:g}m_{view.metres_per_pixel:g}")
+
+    @property
+    def description_path(self) -> Path:
+        """Of the clip, for the 3D view; relative to the data root."""
+        return self.folder / "viewer.json"
+
+    def birds_eye_address(self, index: int) -> str:
+        return local_files_address(self.folder / "bev" / f"{index:06d}.png")
+
+    def cloud_address(self, index: int) -> str:
+        return local_files_address(self.folder / "clouds" / f"{index:06d}.s4dc")
+
+    def image_address(self, camera: str, index: int) -> str:
+        """The camera's image on a frame, or what stands for it."""
+        load = self.clip.frames[index].load_images.get(camera)
+        if load is None:
+            return local_files_address(self.folder / "missing" / f"{camera}.png")
+        if isinstance(load, ImageFile) and _shown_as_it_is(load):
+            return local_files_address(self.drive / load.path)
+        return local_files_address(self.folder / "converted" / f"{camera}_{index:06d}.png")
+
+    def render(self, data_root: Path, view: BirdsEyeView, progress: Progress) -> bool:
+        """Make them where they are not there or not up to date (`made_from.json` says). True where there was nothing before."""
+        target, drive = data_root / self.folder, data_root / self.drive
+        made_from = {
+            "sequence": hashlib.sha256((drive / SEQUENCE_FILE).read_bytes()).hexdigest(),
+            "birds_eye": asdict(view),
+            "viewer": [VIEWER_CLIP_VERSION, CLOUD_VERSION],
+        }
+        with contextlib.suppress(OSError, ValueError):
+            if json.loads((target / STAMP).read_text(encoding="utf-8")) == made_from:
+                return False
+        was_there = target.exists()
+        with whole_directory(target, overwrite=True) as output:
+            self._write(output, view, progress)
+            (output / STAMP).write_text(json.dumps(made_from), encoding="utf-8")
+        return not was_there
+
+    def _write(self, output: Path, view: BirdsEyeView, progress: Progress) -> None:
+        clip = self.clip
+        for part in ("bev", "clouds", "missing", "converted"):
+            (output / part).mkdir()
+        for index, frame in enumerate(clip.frames):
+            sweep = frame.load_sweep()
+            (output / "bev" / f"{index:06d}.png").write_bytes(encode_png(render_birds_eye(sweep, view)))
+            (output / "clouds" / f"{index:06d}.s4dc").write_bytes(encode_cloud(sweep))
+            for name, load in frame.load_images.items():
+                if not _shown_as_it_is(load):
+                    (output / "converted" / f"{name}_{index:06d}.png").write_bytes(encode_png(load()))
+            progress(f"rendering {clip.name}", index + 1, len(clip))
+        for name, camera in clip.cameras.items():
+            if any(name not in frame.load_images for frame in clip.frames):
+                (output / "missing" / f"{name}.png").write_bytes(encode_png(render_placeholder(name, camera.width_px, camera.height_px)))
+        frames = range(len(clip))
+        images = {name: [self.image_address(name, index) for index in frames] for name in clip.cameras}
+        description = describe_clip(clip, [self.cloud_address(index) for index in frames], images)
+        (output / self.description_path.name).write_text(json.dumps(description), encoding="utf-8")
+
+
+def _shown_as_it_is(load: object) -> bool:
+    return isinstance(load, ImageFile) and PurePosixPath(load.path).suffix.lower() in SHOWN_BY_BROWSERS

@@ -1,0 +1,341 @@
+// The editor around this page: what the annotation holds, and the few things done to it. Everything undocumented of Label Studio 1.23.2
+// that the 3D view leans on stands in this file.
+import type { BirdsEye, Rectangle } from "./birds_eye.ts";
+import { CUBOID_TAG, type Region, type RegionMeta } from "./objects.ts";
+
+export type Result = Record<string, unknown>;
+
+export interface Label {
+  readonly name: string;
+  readonly colour: string;
+}
+
+/** The answer of the backend to one request, or the sentence that says why there is none. */
+export interface BackendAnswer {
+  readonly results: readonly Result[];
+  readonly object: number;
+  readonly frames: readonly number[];
+}
+
+interface EditorResult {
+  readonly type: string;
+  readonly from_name: { readonly name: string };
+  readonly mainValue: unknown;
+}
+
+interface EditorRegion {
+  readonly cleanId: string;
+  readonly item_index?: number | null;
+  readonly meta?: { readonly sam4d?: RegionMeta } | null;
+  readonly labelName?: string | null;
+  readonly results: readonly EditorResult[];
+  readonly object: { readonly name: string };
+  readonly x?: number;
+  readonly y?: number;
+  readonly width?: number;
+  readonly height?: number;
+  readonly rotation?: number;
+  deleteRegion(): void;
+}
+
+interface EditorTag {
+  readonly name: string;
+  readonly type: string;
+  readonly currentImage?: number;
+  readonly children?: readonly { readonly value?: string; readonly _value?: string; readonly background?: string; selected?: boolean }[];
+  readonly isSelected?: boolean;
+  setCurrentImage?(index: number): void;
+  unselectAll?(): void;
+}
+
+interface EditorAnnotation {
+  readonly id: string;
+  readonly type: string;
+  readonly regions: readonly EditorRegion[];
+  readonly names: Map<string, EditorTag>;
+  readonly suggestions: Map<string, unknown>;
+  readonly history: {
+    readonly canUndo: boolean;
+    readonly canRedo: boolean;
+    freeze(key: string): void;
+    unfreeze(key: string): void;
+    setReplaceNextUndoState(value: boolean): void;
+    undo(): void;
+    redo(): void;
+  };
+  isReadOnly(): boolean;
+  setSuggestions(results: readonly Result[]): void;
+  acceptAllSuggestions(): void;
+  unselectAreas?(): void;
+}
+
+interface Editor {
+  readonly task?: { readonly id: number; readonly dataObj?: Record<string, unknown> };
+  readonly project?: { readonly id: number };
+  readonly annotationStore: { readonly selected?: EditorAnnotation | null };
+}
+
+interface EditorWindow extends Window {
+  readonly Htx?: Editor;
+}
+
+/** A request that was not answered; the message is a sentence for the labeller. */
+export class RequestError extends Error {}
+
+const HISTORY_KEY = "sam4d";
+const ANSWER_SECONDS = 110;
+
+export class LabelStudio {
+  private readonly editorWindow: EditorWindow;
+  private backendId: Promise<number> | null = null;
+
+  private constructor(editorWindow: EditorWindow) {
+    this.editorWindow = editorWindow;
+  }
+
+  /** The editor that shows this page, or null where there is none (yet). */
+  static around(page: Window): LabelStudio | null {
+    try {
+      const parent = page.parent as EditorWindow;
+      return parent !== page && parent.Htx?.annotationStore?.selected ? new LabelStudio(parent) : null;
+    } catch {
+      return null; // another origin
+    }
+  }
+
+  private get annotation(): EditorAnnotation | null {
+    return this.editorWindow.Htx?.annotationStore.selected ?? null;
+  }
+
+  /** Changes when another task, annotation or prediction is shown. */
+  get shown(): string {
+    return `${this.editorWindow.Htx?.task?.id ?? ""} ${this.annotation?.id ?? ""}`;
+  }
+
+  get taskId(): number | null {
+    return this.editorWindow.Htx?.task?.id ?? null;
+  }
+
+  get birdsEye(): BirdsEye | null {
+    return (this.editorWindow.Htx?.task?.dataObj?.["birds_eye"] as BirdsEye | undefined) ?? null;
+  }
+
+  /** A prediction or another person's annotation can be looked at only. */
+  get isReadOnly(): boolean {
+    const annotation = this.annotation;
+    return !annotation || annotation.type !== "annotation" || annotation.isReadOnly();
+  }
+
+  get labels(): Label[] {
+    const children = this.annotation?.names.get(CUBOID_TAG)?.children ?? [];
+    return children.flatMap((child) => {
+      const name = child._value ?? child.value;
+      return name ? [{ name, colour: child.background ?? "#ffffff" }] : [];
+    });
+  }
+
+  /** Regions on our tags. Nothing is serialised: a mask of thousands of runs costs as much as an empty one. */
+  get regions(): Region[] {
+    const regions: Region[] = [];
+    for (const region of this.annotation?.regions ?? []) {
+      const tag = tagOf(region);
+      if (tag) regions.push(readRegion(region, tag));
+    }
+    return regions;
+  }
+
+  /** A text that changes with whatever `regions` would say; cheap enough to ask several times a second. */
+  get fingerprint(): string {
+    const parts: unknown[] = [this.shown];
+    for (const region of this.annotation?.regions ?? []) {
+      parts.push(region.cleanId, metaNumber(region.meta), region.labelName, region.x, region.y, region.width, region.height, region.rotation);
+      for (const result of region.results) if (result.type === "number") parts.push(result.mainValue);
+    }
+    return parts.join(" ");
+  }
+
+  /** The frame of every pager, by image tag. */
+  get pagers(): Map<string, number> {
+    const pagers = new Map<string, number>();
+    for (const tag of this.annotation?.names.values() ?? []) {
+      if (tag.type === "image" && typeof tag.currentImage === "number") pagers.set(tag.name, tag.currentImage);
+    }
+    return pagers;
+  }
+
+  turnPagers(frame: number): void {
+    for (const tag of this.annotation?.names.values() ?? []) {
+      if (tag.type === "image" && tag.currentImage !== frame) tag.setCurrentImage?.(frame);
+    }
+  }
+
+  /**
+   * Put results into the annotation, in place of the regions of the same ids, as one step of its undo history. Nothing else of the
+   * annotation is touched or written out.
+   */
+  show(results: readonly Result[]): void {
+    const annotation = this.annotation;
+    if (!annotation || !results.length) return;
+    // A label that is picked for the next click would be given to every region that comes in.
+    const picked: { selected?: boolean; setSelected?(value: boolean): void }[] = [];
+    for (const tag of annotation.names.values()) {
+      if (!tag.type.includes("labels") || !tag.isSelected) continue;
+      for (const child of tag.children ?? []) if (child.selected) picked.push(child);
+    }
+    annotation.history.freeze(HISTORY_KEY);
+    try {
+      for (const label of picked) label.setSelected?.(false);
+      annotation.setSuggestions(results);
+      if (annotation.suggestions.size) annotation.acceptAllSuggestions();
+    } finally {
+      for (const label of picked) label.setSelected?.(true);
+      // Suggestions would take the place of the step before them, which for Label Studio's own tools is the click.
+      annotation.history.setReplaceNextUndoState(false);
+      annotation.history.unfreeze(HISTORY_KEY);
+    }
+  }
+
+  deleteRegions(ids: ReadonlySet<string>): void {
+    const annotation = this.annotation;
+    if (!annotation) return;
+    annotation.history.freeze(HISTORY_KEY);
+    try {
+      for (const region of [...annotation.regions]) if (ids.has(region.cleanId)) region.deleteRegion();
+    } finally {
+      annotation.history.unfreeze(HISTORY_KEY);
+    }
+  }
+
+  undo(): void {
+    const history = this.annotation?.history;
+    if (history?.canUndo) history.undo();
+  }
+
+  redo(): void {
+    const history = this.annotation?.history;
+    if (history?.canRedo) history.redo();
+  }
+
+  /** The whole of a rectangle region, to be written anew with other values. */
+  rectangleResults(id: string, label: string, rectangle: Rectangle, z_m: number, height_m: number, meta: RegionMeta, size_px: number): Result[] {
+    const place = { x: rectangle.x, y: rectangle.y, width: rectangle.width, height: rectangle.height, rotation: rectangle.rotation };
+    const shared = {
+      id,
+      to_name: "bev",
+      original_width: size_px,
+      original_height: size_px,
+      image_rotation: 0,
+      item_index: meta.frame_index,
+      score: meta.score ?? 0,
+      meta: { sam4d: meta },
+    };
+    return [
+      { ...shared, type: "rectanglelabels", from_name: CUBOID_TAG, value: { ...place, rectanglelabels: [label] } },
+      { ...shared, type: "number", from_name: "z", value: { ...place, number: round2(z_m) } },
+      { ...shared, type: "number", from_name: "h", value: { ...place, number: round2(height_m) } },
+    ];
+  }
+
+  /** Ask the backend. Throws RequestError with a sentence where there is no answer. */
+  async ask(request: Record<string, unknown>, signal?: AbortSignal): Promise<BackendAnswer> {
+    const task = this.taskId;
+    const backend = await (this.backendId ??= this.findBackend());
+    const timeout = AbortSignal.timeout(ANSWER_SECONDS * 1000);
+    const response = await send(`/api/ml/${backend}/interactive-annotating`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ task, context: { result: [], sam4d: request } }),
+      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+    });
+    const content = (await response.json()) as {
+      errors?: unknown[];
+      data?: { result?: Result[]; sam4d?: { error?: string; object?: number; frames?: number[] } };
+    };
+    if (content.errors?.length) throw new RequestError(backendTrouble(String(content.errors[0])));
+    const notes = content.data?.sam4d;
+    if (notes?.error) throw new RequestError(notes.error);
+    if (notes?.object === undefined || !notes.frames) throw new RequestError("The backend is older than this page: restart it.");
+    return { results: content.data?.result ?? [], object: notes.object, frames: notes.frames };
+  }
+
+  private async findBackend(): Promise<number> {
+    try {
+      const project = this.editorWindow.Htx?.project?.id ?? projectOfAddress(this.editorWindow.location.pathname);
+      const response = await send(`/api/ml?project=${project}`, {});
+      const backends = (await response.json()) as { id: number; is_interactive?: boolean }[];
+      const chosen = backends.find((backend) => backend.is_interactive) ?? backends[0];
+      if (!chosen) throw new RequestError("The project has no backend: connect one in its settings, under Model.");
+      return chosen.id;
+    } catch (error) {
+      this.backendId = null; // the next request looks again
+      throw error;
+    }
+  }
+}
+
+/** fetch, with every failure as a RequestError that says what to do. */
+export async function send(address: string, options: RequestInit): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(address, { credentials: "same-origin", ...options });
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    if (error instanceof DOMException && error.name === "TimeoutError") throw new RequestError("No answer within two minutes. Try again.");
+    throw new RequestError("Label Studio does not answer. Is it running? Nothing is lost: try again when it is back.");
+  }
+  if (response.status === 401 || response.status === 403 || response.url.includes("/user/login")) {
+    throw new RequestError("You are logged out. Log in to Label Studio in another tab, then try again: nothing is lost.");
+  }
+  if (!response.ok) throw new RequestError(`Label Studio answered ${response.status}. Try again; if it stays so, its log says why.`);
+  return response;
+}
+
+function backendTrouble(message: string): string {
+  if (/connection|refused|timed? ?out|unavailable|Max retries/i.test(message)) {
+    return "The backend does not answer. Is it starting? Nothing is lost: try again in a few seconds.";
+  }
+  return `The backend refused this: ${message.split("\n")[0]?.slice(0, 200) ?? ""}`;
+}
+
+function projectOfAddress(path: string): string {
+  return /\/projects\/(\d+)/.exec(path)?.[1] ?? "";
+}
+
+function tagOf(region: EditorRegion): string | null {
+  const tags = region.results.map((result) => result.from_name.name);
+  return tags.find((tag) => tag === CUBOID_TAG || tag.startsWith("brush_")) ?? null;
+}
+
+function readRegion(region: EditorRegion, tag: string): Region {
+  const number = (name: string): number | null => {
+    const value = region.results.find((result) => result.type === "number" && result.from_name.name === name)?.mainValue;
+    return typeof value === "number" ? value : null;
+  };
+  const { x, y, width, height, rotation } = region;
+  const isRectangle = tag === CUBOID_TAG && x !== undefined && y !== undefined && width !== undefined && height !== undefined;
+  return {
+    id: region.cleanId,
+    tag,
+    frame: region.item_index ?? 0,
+    label: region.labelName ?? null,
+    meta: region.meta?.sam4d ?? null,
+    rectangle: isRectangle ? { x, y, width, height, rotation: rotation ?? 0 } : null,
+    z_m: number("z"),
+    height_m: number("h"),
+  };
+}
+
+const seen = new WeakMap<object, number>();
+let counted = 0;
+
+/** One number per meta object: a new answer brings a new object. */
+function metaNumber(meta: object | null | undefined): number {
+  if (!meta) return 0;
+  const number = seen.get(meta) ?? ++counted;
+  seen.set(meta, number);
+  return number;
+}
+
+function round2(value: number): number {
+  return Math.round(value * 100) / 100;
+}

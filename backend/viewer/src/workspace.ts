@@ -1,0 +1,423 @@
+// What is being worked on: the frame in view, the objects, the selection, the settings. Everything that shows or changes it meets here.
+import { type Rectangle, footprintOf, footprintToRectangle, isInView, type BirdsEye } from "./birds_eye.ts";
+import { egoMotion, type Clip } from "./clip.ts";
+import type { ColourMode } from "./colours.ts";
+import { between, moved, sameCuboid, type Cuboid } from "./cuboid.ts";
+import { LabelStudio, RequestError, type Label, type Result } from "./label_studio.ts";
+import { readObjects, type LabelledObject, type ObjectOnFrame, type Region } from "./objects.ts";
+import type { Sweeps } from "./sweeps.ts";
+import type { Vec3 } from "./geometry.ts";
+
+export type Tool = "select" | "click" | "box" | "place";
+export type Target = "new" | "refine";
+
+export interface Settings {
+  colour: ColourMode;
+  pointSize: number;
+  range_m: number;
+  ground: boolean;
+  merged: boolean;
+  frusta: boolean;
+  tags: boolean;
+  snap: boolean;
+  follow: boolean;
+}
+
+export const DEFAULT_SETTINGS: Settings = {
+  colour: "object",
+  pointSize: 2,
+  range_m: 120,
+  ground: true,
+  merged: false,
+  frusta: false,
+  tags: true,
+  snap: false,
+  follow: true,
+};
+
+/** What changed: `frame` another frame is in view, `objects` the annotation, `selection`, `tool` what a click means, `look` settings. */
+export type Change = "frame" | "objects" | "selection" | "tool" | "look" | "work";
+
+export interface Work {
+  readonly text: string;
+  readonly done: number;
+  readonly total: number;
+  cancel(): void;
+}
+
+export interface Notice {
+  readonly text: string;
+  readonly kind: "info" | "error";
+}
+
+const FIRST_ANSWER_SECONDS = 0.6;
+const FOLLOW_SECONDS = 2.5;
+const WATCH_MS = 200;
+
+export class Workspace {
+  objects: Map<number, LabelledObject> = new Map();
+  frame = 0;
+  selected: number | null = null;
+  tool: Tool = "select";
+  target: Target = "new";
+  label: string;
+  labels: Label[];
+  settings: Settings;
+  work: Work | null = null;
+  onNotice: (notice: Notice | null) => void = () => undefined;
+  private regions: Region[] = [];
+  private fingerprint = "";
+  private shown = "";
+  private pagers = new Map<string, number>();
+  private readonly listeners: ((change: Change) => void)[] = [];
+  /** Cuboids moved here that no draft may show yet: {object and frame: cuboid}. */
+  private readonly edits = new Map<string, { object: number; frame: number; cuboid: Cuboid }>();
+
+  constructor(
+    readonly clip: Clip,
+    readonly sweeps: Sweeps,
+    readonly editor: LabelStudio | null,
+    private readonly birdsEye: BirdsEye | null,
+    settings: Partial<Settings>,
+  ) {
+    this.settings = { ...DEFAULT_SETTINGS, ...settings };
+    this.labels = editor?.labels ?? [];
+    this.label = this.labels[0]?.name ?? "";
+  }
+
+  get frameCount(): number {
+    return this.clip.frames.length;
+  }
+
+  get canEdit(): boolean {
+    return this.editor !== null && !this.editor.isReadOnly && this.birdsEye !== null;
+  }
+
+  get selectedObject(): LabelledObject | null {
+    return this.selected === null ? null : (this.objects.get(this.selected) ?? null);
+  }
+
+  get selectedOnFrame(): ObjectOnFrame | null {
+    return this.selectedObject?.frames.get(this.frame) ?? null;
+  }
+
+  labelColour(label: string): string {
+    return this.labels.find((other) => other.name === label)?.colour ?? "#ffffff";
+  }
+
+  onChange(listener: (change: Change) => void): void {
+    this.listeners.push(listener);
+  }
+
+  private tell(change: Change): void {
+    for (const listener of this.listeners) listener(change);
+  }
+
+  say(text: string, kind: Notice["kind"] = "info"): void {
+    this.onNotice({ text, kind });
+  }
+
+  // ---- looking
+
+  showFrame(frame: number): void {
+    const next = Math.max(0, Math.min(this.frameCount - 1, frame));
+    if (next === this.frame) return;
+    this.frame = next;
+    this.editor?.turnPagers(next);
+    if (this.editor) this.pagers = this.editor.pagers;
+    this.tell("frame");
+  }
+
+  select(id: number | null): void {
+    if (id === this.selected) return;
+    this.selected = id;
+    if (id === null) this.target = "new";
+    const label = this.selectedObject?.label;
+    if (label && this.labels.some((other) => other.name === label)) this.label = label;
+    this.tell("selection");
+  }
+
+  setTool(tool: Tool): void {
+    this.tool = tool;
+    this.tell("tool");
+  }
+
+  setTarget(target: Target): void {
+    this.target = target;
+    this.tell("tool");
+  }
+
+  setLabel(label: string): void {
+    this.label = label;
+    this.tell("tool");
+  }
+
+  change(settings: Partial<Settings>): void {
+    this.settings = { ...this.settings, ...settings };
+    this.tell("look");
+  }
+
+  /** Follow what happens in Label Studio: edits, undo, another annotation, a pager that is turned. Ends never. */
+  watch(): void {
+    this.readEditor();
+    setInterval(() => this.readEditor(), WATCH_MS);
+  }
+
+  private readEditor(): void {
+    const { editor } = this;
+    if (!editor || document.hidden) return;
+    const shown = editor.shown;
+    if (shown !== this.shown) {
+      this.shown = shown;
+      this.edits.clear();
+      this.labels = editor.labels;
+      if (!this.labels.some((label) => label.name === this.label)) this.label = this.labels[0]?.name ?? "";
+      this.pagers = new Map();
+      editor.turnPagers(this.frame);
+      this.tell("tool");
+    }
+    const fingerprint = editor.fingerprint;
+    if (fingerprint !== this.fingerprint) {
+      this.fingerprint = fingerprint;
+      this.readRegions();
+    }
+    const pagers = editor.pagers;
+    for (const [name, frame] of pagers) {
+      const before = this.pagers.get(name);
+      if (before !== undefined && before !== frame && frame !== this.frame) {
+        this.pagers = pagers;
+        this.showFrame(frame);
+        return;
+      }
+    }
+    this.pagers = pagers;
+  }
+
+  private readRegions(): void {
+    if (!this.editor || !this.birdsEye) return;
+    this.regions = this.editor.regions;
+    this.objects = readObjects(this.regions, this.birdsEye);
+    for (const [key, edit] of this.edits) {
+      // Moved again in Label Studio, undone or deleted: the draft will tell.
+      const now = this.objects.get(edit.object)?.frames.get(edit.frame)?.cuboid;
+      if (!now || !sameCuboid(now, edit.cuboid, 1e-3)) this.edits.delete(key);
+    }
+    if (this.selected !== null && !this.objects.has(this.selected)) {
+      this.selected = null;
+      this.tell("selection");
+    }
+    this.tell("objects");
+  }
+
+  // ---- asking the backend
+
+  /**
+   * A click on a point: of the selected object where that is to be refined, else of the object of this label that the point belongs to
+   * already (as on the images), else of a new one.
+   */
+  async prompt(position_m: Vec3, positive: boolean, owner: number | null): Promise<void> {
+    const owned = owner !== null && this.target === "new" && (!positive || this.objects.get(owner)?.label === this.label);
+    const object = owned ? owner : this.promptedObject(positive);
+    await this.askFor({ action: "prompt", object, label: this.label, frame: this.frame, points: [{ position_m, positive }] });
+  }
+
+  async promptBox(box_m: readonly number[]): Promise<void> {
+    await this.askFor({ action: "box", object: this.promptedObject(true), label: this.label, frame: this.frame, box_m });
+  }
+
+  private promptedObject(positive: boolean): number | "new" | null {
+    if (this.target === "refine" && this.selected !== null) return this.selected;
+    // What is too much belongs to what is there: the object under the click, else the one touched last.
+    return positive ? "new" : this.selected;
+  }
+
+  private async askFor(request: Record<string, unknown>): Promise<void> {
+    const answered = await this.ask("looking", { ...request, seconds: FIRST_ANSWER_SECONDS });
+    if (!answered) return;
+    this.select(answered.object);
+    if (this.settings.follow) await this.follow(answered.object, ["forwards", "backwards"], answered.frames);
+  }
+
+  /** Carry an object over the other frames, a few at a time, so that they can be seen and stopped. */
+  async follow(object: number, directions: readonly ("forwards" | "backwards")[], known: readonly number[] = []): Promise<void> {
+    const seen = new Set(known);
+    const start = this.frame;
+    const wanted = (direction: string) =>
+      direction === "forwards"
+        ? Array.from({ length: this.frameCount - 1 - start }, (_, k) => start + 1 + k)
+        : Array.from({ length: start }, (_, k) => start - 1 - k);
+    const total = directions.reduce((sum, direction) => sum + wanted(direction).length, 0);
+    const abort = new AbortController();
+    const progress = () => {
+      const done = directions.reduce((sum, direction) => sum + wanted(direction).filter((frame) => seen.has(frame)).length, 0);
+      this.setWork({ text: `following #${object}`, done, total, cancel: () => abort.abort() });
+    };
+    try {
+      for (const direction of directions) {
+        for (;;) {
+          const next = wanted(direction).find((frame) => !seen.has(frame));
+          if (next === undefined || abort.signal.aborted) break;
+          progress();
+          const request = { action: "follow", object, frame: next, direction, seconds: FOLLOW_SECONDS };
+          const answered = await this.ask(null, request, abort.signal);
+          if (!answered) return;
+          answered.frames.forEach((frame) => seen.add(frame));
+          seen.add(next);
+        }
+      }
+      if (abort.signal.aborted) this.say(`stopped; what was found of #${object} stays`);
+    } finally {
+      this.setWork(null);
+    }
+  }
+
+  async fitAgain(object: number, frames: readonly number[]): Promise<void> {
+    await this.ask("fitting", { action: "fit", object, frames }, undefined, (answered) => answered.forEach((frame) => this.forget(object, frame)), frames);
+  }
+
+  /** The request's regions are put into the annotation. Null where there was no answer; why is said. */
+  private async ask(
+    text: string | null,
+    request: Record<string, unknown>,
+    signal?: AbortSignal,
+    before?: (frames: readonly number[]) => void,
+    frames: readonly number[] = [],
+  ): Promise<{ object: number; frames: readonly number[] } | null> {
+    const { editor } = this;
+    if (!editor || !this.canEdit) {
+      this.say("This can only be looked at: open an annotation of your own.", "error");
+      return null;
+    }
+    const shown = editor.shown;
+    before?.(frames);
+    const edits = [...this.edits.values()].map(({ object, frame, cuboid }) => ({ object, frame, cuboid }));
+    if (text) this.setWork({ text, done: 0, total: 0, cancel: () => undefined });
+    try {
+      const answer = await editor.ask({ ...request, edits }, signal);
+      if (editor.shown !== shown) return null; // another annotation was opened meanwhile: the answer is not for it
+      editor.show(answer.results);
+      this.readEditor();
+      this.onNotice(null);
+      return answer;
+    } catch (error) {
+      if (error instanceof DOMException && error.name === "AbortError") return null;
+      if (!(error instanceof RequestError)) throw error;
+      this.say(error.message, "error");
+      return null;
+    } finally {
+      if (text) this.setWork(null);
+    }
+  }
+
+  private setWork(work: Work | null): void {
+    this.work = work;
+    this.tell("work");
+  }
+
+  // ---- cuboids by hand
+
+  /** Put a cuboid where a person wants it: at once where its rectangle is there, else with the backend's help. */
+  async setCuboids(object: number, cuboids: ReadonlyMap<number, Cuboid>): Promise<void> {
+    const known = this.objects.get(object);
+    if (!known || !this.canEdit) return;
+    const results: Result[] = [];
+    const others: { frame: number; cuboid: Cuboid }[] = [];
+    for (const [frame, cuboid] of cuboids) {
+      const part = known.frames.get(frame);
+      if (part?.cuboid && sameCuboid(part.cuboid, cuboid)) continue;
+      const written = part ? this.rectangleResults(object, frame, part, cuboid) : null;
+      if (written) {
+        results.push(...written);
+        this.edits.set(`${object} ${frame}`, { object, frame, cuboid });
+      } else others.push({ frame, cuboid });
+    }
+    if (results.length) {
+      this.editor?.show(results);
+      this.readEditor();
+    }
+    if (others.length) await this.ask("placing", { action: "cuboids", object, label: known.label, cuboids: others });
+  }
+
+  async placeNew(cuboid: Cuboid): Promise<void> {
+    const cuboids = [{ frame: this.frame, cuboid }];
+    const answered = await this.ask("placing", { action: "cuboids", object: "new", label: this.label, cuboids });
+    if (answered) this.select(answered.object);
+  }
+
+  private rectangleResults(object: number, frame: number, part: ObjectOnFrame, cuboid: Cuboid): Result[] | null {
+    const view = this.birdsEye;
+    const region = this.regions.find((other) => other.id === part.rectangleId);
+    if (!view || !region?.meta || !isInView(cuboid, view)) return null;
+    const rectangle: Rectangle = footprintToRectangle(footprintOf(cuboid), view);
+    const label = region.label ?? region.meta.label;
+    const meta = { ...region.meta, object_id: object, frame_index: frame, cuboid, by_hand: true };
+    const size_px = Math.ceil((2 * view.range_m) / view.metres_per_pixel - 1e-9);
+    return this.editor?.rectangleResults(region.id, label, rectangle, cuboid.center_m[2], cuboid.size_lwh_m[2], meta, size_px) ?? null;
+  }
+
+  /** The object's cuboid on this frame, put on another frame where the vehicle's own motion takes it. */
+  async copyTo(frame: number): Promise<void> {
+    const cuboid = this.selectedOnFrame?.cuboid;
+    if (!cuboid || this.selected === null || frame < 0 || frame >= this.frameCount) return;
+    await this.setCuboids(this.selected, new Map([[frame, moved(cuboid, egoMotion(this.clip, frame, this.frame))]]));
+    this.showFrame(frame);
+  }
+
+  /** Frames between the nearest cuboids that people set, on both sides of the frame in view, are filled evenly over the ground. */
+  async interpolate(): Promise<void> {
+    const object = this.selectedObject;
+    if (!object) return;
+    const keys = [...object.frames].filter(([, part]) => part.byHand && part.cuboid).map(([frame]) => frame);
+    const from = keys.filter((frame) => frame <= this.frame).at(-1);
+    const to = keys.find((frame) => frame > (from ?? -1) && frame > this.frame) ?? keys.find((frame) => frame > (from ?? -1));
+    if (from === undefined || to === undefined || to - from < 2) {
+      this.say("Set the cuboid by hand on two frames that have others between them, then go to a frame between them.", "error");
+      return;
+    }
+    const first = object.frames.get(from)?.cuboid as Cuboid;
+    const last = moved(object.frames.get(to)?.cuboid as Cuboid, egoMotion(this.clip, from, to));
+    const filled = new Map<number, Cuboid>();
+    for (let frame = from + 1; frame < to; frame++) {
+      filled.set(frame, moved(between(first, last, this.timeShare(from, to, frame)), egoMotion(this.clip, frame, from)));
+    }
+    await this.setCuboids(object.id, filled);
+    this.say(`#${object.id}: frames ${from + 1} to ${to - 1} filled`);
+  }
+
+  private timeShare(from: number, to: number, frame: number): number {
+    const [a, b, c] = [from, to, frame].map((k) => this.clip.frames[k]?.timestamp_ns);
+    return typeof a === "number" && typeof b === "number" && typeof c === "number" && b > a ? (c - a) / (b - a) : (frame - from) / (to - from);
+  }
+
+  private forget(object: number, frame: number): void {
+    this.edits.delete(`${object} ${frame}`);
+  }
+
+  // ---- other changes
+
+  deleteOnFrame(): void {
+    const part = this.selectedOnFrame;
+    if (!part || this.selected === null || !this.canEdit) return;
+    this.forget(this.selected, this.frame);
+    this.editor?.deleteRegions(new Set(part.regionIds));
+    this.readEditor();
+  }
+
+  deleteObject(): void {
+    const object = this.selectedObject;
+    if (!object || !this.canEdit) return;
+    for (const frame of object.frames.keys()) this.forget(object.id, frame);
+    this.editor?.deleteRegions(new Set([...object.frames.values()].flatMap((part) => part.regionIds)));
+    this.readEditor();
+  }
+
+  undo(): void {
+    this.editor?.undo();
+    this.readEditor();
+  }
+
+  redo(): void {
+    this.editor?.redo();
+    this.readEditor();
+  }
+}

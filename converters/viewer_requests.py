@@ -1,0 +1,203 @@
+"""What the 3D view asks: `context.sam4d` of an interactive request, which Label Studio hands on as it is.
+
+    {"action": "prompt", "object": "new" | 3 | null, "label": "Car", "frame": 0, "points": [{"position_m": [x, y, z], "positive": true}]}
+    {"action": "box", "object": ..., "label": "Car", "frame": 0, "box_m": [xmin, ymin, xmax, ymax]}
+    {"action": "follow", "object": 3, "frame": 4, "direction": "forwards" | "backwards"}
+    {"action": "cuboids", "object": "new" | 3, "label": "Car", "cuboids": [{"frame": 2, "cuboid": {...}}]}
+    {"action": "fit", "object": 3, "frames": [2]}
+
+Each may carry `"edits": [{"object": 3, "frame": 1, "cuboid": {"center_m", "size_lwh_m", "yaw_rad"}}]`, cuboids that a person moved and that
+no draft may show yet, and `"seconds"`, how long the answer may take at the most. Frames count within the task; metres, LiDAR frame.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from converters.label_config import LabelConfig
+from converters.region_meta import cuboid_from_json
+from converters.user_prompt import UserPrompt
+from sam4d.structures import LIDAR, BoxPrompt, Clip, Cuboid, InputError, PointPrompt, Prompt
+
+KEY = "sam4d"
+_DIRECTIONS = {"forwards": False, "backwards": True}
+
+
+@dataclass(frozen=True)
+class FollowRequest:
+    """Carry an object on, `start_frame` first."""
+
+    object_id: int
+    start_frame: int
+    reverse: bool
+
+
+@dataclass(frozen=True)
+class CuboidsRequest:
+    """A person's cuboids of one object by frame; `object_id` None begins a new object."""
+
+    object_id: int | None
+    label: str
+    cuboids: Mapping[int, Cuboid]
+
+
+@dataclass(frozen=True)
+class FitRequest:
+    """Forget what a person set on these frames and fit the cuboids anew."""
+
+    object_id: int
+    frames: tuple[int, ...]
+
+
+ViewerAction: TypeAlias = UserPrompt | FollowRequest | CuboidsRequest | FitRequest
+
+
+@dataclass(frozen=True)
+class ViewerRequest:
+    """One request. edits: {(object, frame): cuboid}."""
+
+    action: ViewerAction
+    edits: Mapping[tuple[int, int], Cuboid]
+    seconds: float | None
+
+
+def is_viewer_request(context: Mapping[str, object]) -> bool:
+    return KEY in context
+
+
+def parse_viewer_request(context: Mapping[str, object], config: LabelConfig, clip: Clip) -> ViewerRequest:
+    """Read `context.sam4d`.
+
+    Args:
+        clip: the window's frames only.
+
+    Raises:
+        InputError: an action, object, frame, label or number that is none.
+    """
+    fields = context.get(KEY)
+    if not isinstance(fields, Mapping):
+        raise _wrong("", "an object", fields)
+    seconds = fields.get("seconds")
+    if seconds is not None:
+        seconds = _number(seconds, "seconds")
+        if seconds < 0:
+            raise _wrong("seconds", "a number from 0 on", seconds)
+    return ViewerRequest(_action(fields, config, clip), _edits(fields.get("edits", ()), clip), seconds)
+
+
+def _action(fields: Mapping[str, object], config: LabelConfig, clip: Clip) -> ViewerAction:
+    action = fields.get("action")
+    if action in ("prompt", "box"):
+        frame_index = _frame(fields.get("frame"), "frame", clip)
+        prompt, positive = _points(fields, frame_index) if action == "prompt" else (_box(fields, frame_index), True)
+        chosen = fields.get("object")
+        return UserPrompt(
+            label=_label(fields.get("label"), config),
+            frame_index=frame_index,
+            sensor=LIDAR,
+            kind="point" if action == "prompt" else "box",
+            positive=positive,
+            prompts=(prompt,),
+            object_id=None if chosen in (None, "new") else _object(chosen, "object"),
+            new_object=chosen == "new",
+        )
+    if action == "follow":
+        direction = fields.get("direction")
+        if direction not in _DIRECTIONS:
+            raise _wrong("direction", " or ".join(_DIRECTIONS), direction)
+        start_frame = _frame(fields.get("frame"), "frame", clip)
+        return FollowRequest(_object(fields.get("object"), "object"), start_frame, _DIRECTIONS[str(direction)])
+    if action == "cuboids":
+        chosen = fields.get("object")
+        placed = [
+            (_frame(entry.get("frame"), f"cuboids[{k}].frame", clip), _cuboid(entry.get("cuboid"), f"cuboids[{k}].cuboid"))
+            for k, entry in enumerate(_objects(fields.get("cuboids"), "cuboids"))
+        ]
+        if not placed:
+            raise _wrong("cuboids", "at least one", "none")
+        object_id = None if chosen == "new" else _object(chosen, "object")
+        return CuboidsRequest(object_id, _label(fields.get("label"), config), dict(placed))
+    if action == "fit":
+        frames = fields.get("frames")
+        if not isinstance(frames, Sequence) or isinstance(frames, str) or not frames:
+            raise _wrong("frames", "a list of frames, not empty", frames)
+        return FitRequest(_object(fields.get("object"), "object"), tuple(_frame(frame, "frames", clip) for frame in frames))
+    raise _wrong("action", "prompt, box, follow, cuboids or fit", action)
+
+
+def _points(fields: Mapping[str, object], frame_index: int) -> tuple[Prompt, bool]:
+    points = _objects(fields.get("points"), "points")
+    if not points:
+        raise _wrong("points", "at least one", "none")
+    coordinates = [_numbers(point.get("position_m"), 3, "points, position_m") for point in points]
+    labels = []
+    for point in points:
+        if not isinstance(point.get("positive"), bool):
+            raise _wrong("points, positive", "true or false", point.get("positive"))
+        labels.append(int(bool(point["positive"])))
+    return PointPrompt(0, frame_index, LIDAR, coordinates, labels), any(labels)
+
+
+def _box(fields: Mapping[str, object], frame_index: int) -> Prompt:
+    xmin, ymin, xmax, ymax = _numbers(fields.get("box_m"), 4, "box_m")
+    if xmin >= xmax or ymin >= ymax:
+        raise _wrong("box_m", "[xmin, ymin, xmax, ymax] with an area", fields.get("box_m"))
+    return BoxPrompt(0, frame_index, LIDAR, [xmin, ymin, xmax, ymax])
+
+
+def _edits(entries: object, clip: Clip) -> dict[tuple[int, int], Cuboid]:
+    edits = {}
+    for k, entry in enumerate(_objects(entries, "edits")):
+        key = (_object(entry.get("object"), f"edits[{k}].object"), _frame(entry.get("frame"), f"edits[{k}].frame", clip))
+        edits[key] = _cuboid(entry.get("cuboid"), f"edits[{k}].cuboid")
+    return edits
+
+
+def _cuboid(value: object, where: str) -> Cuboid:
+    cuboid = cuboid_from_json(value, f"context, {KEY}.{where}")
+    if cuboid is None:
+        raise _wrong(where, "a cuboid", None)
+    return cuboid
+
+
+def _label(value: object, config: LabelConfig) -> str:
+    if value not in config.labels:
+        raise _wrong("label", " or ".join(config.labels), value)
+    return str(value)
+
+
+def _frame(value: object, where: str, clip: Clip) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < len(clip):
+        raise _wrong(where, f"a frame of the task, 0 to {len(clip) - 1}", value)
+    return value
+
+
+def _object(value: object, where: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise _wrong(where, "an object's number", value)
+    return value
+
+
+def _objects(value: object, where: str) -> list[Mapping[str, object]]:
+    if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(entry, Mapping) for entry in value):
+        raise _wrong(where, "a list of objects", value)
+    return list(value)
+
+
+def _numbers(value: object, count: int, where: str) -> list[float]:
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != count:
+        raise _wrong(where, f"{count} numbers", value)
+    return [_number(item, where) for item in value]
+
+
+def _number(value: object, where: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise _wrong(where, "finite numbers", value)
+    return float(value)
+
+
+def _wrong(where: str, expected: str, found: object) -> InputError:
+    return InputError(f"context, {KEY}{'.' if where else ''}{where}", expected, repr(found)[:80])
