@@ -83,6 +83,21 @@ def take_in(task: OpenTask, record: Record, pending: Iterable[int] = ()) -> None
             _restore(task, shown, results.get(object_id, []))
 
 
+def take_viewer_edits(task: OpenTask, gone: Iterable[tuple[int, int]], cuboids: Mapping[tuple[int, int], Cuboid]) -> None:
+    """What a person did in the 3D view since the last draft, as (object, frame): deleted, or a cuboid moved.
+
+    Of objects that are not there any more it says nothing.
+    """
+    for object_id in {object_id for object_id, _ in gone} & set(task.objects):
+        frames = {frame_index for other, frame_index in gone if other == object_id}
+        _change(task, replace(task.objects[object_id].masklet, masks={}, cuboids={}), frames & set(task.objects[object_id].masklet.masks))
+    for (object_id, frame_index), cuboid in cuboids.items():
+        labelled = task.objects.get(object_id)
+        if labelled is not None and frame_index in labelled.masklet.masks:
+            labelled.cuboids_by_hand[frame_index] = cuboid
+            labelled.masklet = replace(labelled.masklet, cuboids={**labelled.masklet.cuboids, frame_index: cuboid})
+
+
 def remember(task: OpenTask, results: Sequence[dict[str, Any]], object_id: int) -> list[dict[str, Any]]:
     """Note what is answered, to know it again when a draft shows it, and in the regions what a restart must know.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from backend.answers import Answer, answer_prompt, engine_keeps_up, feed, take_over, unused_object_id
+from backend.edits import take_viewer_edits
 from backend.sessions import LabelledObject, OpenTask
 from converters.columns import standing_points
 from converters.viewer_requests import CuboidsRequest, FitRequest, FollowRequest, ViewerRequest
@@ -21,7 +22,7 @@ def answer_viewer(task: OpenTask, request: ViewerRequest, version: str, seconds:
     Raises:
         InputError: an object that is not there, or a prompt that cannot be answered; the task is then as before.
     """
-    _take_edits(task, request.edits)
+    take_viewer_edits(task, request.gone, request.edits)
     action = request.action
     if isinstance(action, FollowRequest):
         return _follow(task, action, version, clock() + seconds, clock)
@@ -33,15 +34,6 @@ def answer_viewer(task: OpenTask, request: ViewerRequest, version: str, seconds:
             labelled.cuboids_by_hand.pop(frame_index, None)
         return take_over(task, labelled, {}, version)
     return answer_prompt(task, action, version, seconds, clock)
-
-
-def _take_edits(task: OpenTask, edits: Mapping[tuple[int, int], Cuboid]) -> None:
-    """Cuboids that a person moved since the last draft; of objects that are not there any more they say nothing."""
-    for (object_id, frame_index), cuboid in edits.items():
-        labelled = task.objects.get(object_id)
-        if labelled is not None and frame_index in labelled.masklet.masks:
-            labelled.cuboids_by_hand[frame_index] = cuboid
-            labelled.masklet = replace(labelled.masklet, cuboids={**labelled.masklet.cuboids, frame_index: cuboid})
 
 
 def _follow(task: OpenTask, request: FollowRequest, version: str, deadline: float, clock: Callable[[], float]) -> Answer:

@@ -7,7 +7,8 @@
     {"action": "fit", "object": 3, "frames": [2]}
 
 Each may carry `"edits": [{"object": 3, "frame": 1, "cuboid": {"center_m", "size_lwh_m", "yaw_rad"}}]`, cuboids that a person moved and that
-no draft may show yet, and `"seconds"`, how long the answer may take at the most. Frames count within the task; metres, LiDAR frame.
+no draft may show yet, `"gone": [{"object": 4, "frames": [0, 1]}]`, what a person deleted likewise, and `"seconds"`, how long the answer may
+take at the most. Frames count within the task; metres, LiDAR frame.
 """
 
 from __future__ import annotations
@@ -57,10 +58,11 @@ ViewerAction: TypeAlias = UserPrompt | FollowRequest | CuboidsRequest | FitReque
 
 @dataclass(frozen=True)
 class ViewerRequest:
-    """One request. edits: {(object, frame): cuboid}."""
+    """One request. edits: {(object, frame): cuboid}. gone: {(object, frame)}."""
 
     action: ViewerAction
     edits: Mapping[tuple[int, int], Cuboid]
+    gone: frozenset[tuple[int, int]]
     seconds: float | None
 
 
@@ -85,7 +87,7 @@ def parse_viewer_request(context: Mapping[str, object], config: LabelConfig, cli
         seconds = _number(seconds, "seconds")
         if seconds < 0:
             raise _wrong("seconds", "a number from 0 on", seconds)
-    return ViewerRequest(_action(fields, config, clip), _edits(fields.get("edits", ()), clip), seconds)
+    return ViewerRequest(_action(fields, config, clip), _edits(fields.get("edits", ()), clip), _gone(fields.get("gone", ()), clip), seconds)
 
 
 def _action(fields: Mapping[str, object], config: LabelConfig, clip: Clip) -> ViewerAction:
@@ -121,10 +123,7 @@ def _action(fields: Mapping[str, object], config: LabelConfig, clip: Clip) -> Vi
         object_id = None if chosen == "new" else _object(chosen, "object")
         return CuboidsRequest(object_id, _label(fields.get("label"), config), dict(placed))
     if action == "fit":
-        frames = fields.get("frames")
-        if not isinstance(frames, Sequence) or isinstance(frames, str) or not frames:
-            raise _wrong("frames", "a list of frames, not empty", frames)
-        return FitRequest(_object(fields.get("object"), "object"), tuple(_frame(frame, "frames", clip) for frame in frames))
+        return FitRequest(_object(fields.get("object"), "object"), _frames(fields.get("frames"), "frames", clip))
     raise _wrong("action", "prompt, box, follow, cuboids or fit", action)
 
 
@@ -154,6 +153,20 @@ def _edits(entries: object, clip: Clip) -> dict[tuple[int, int], Cuboid]:
         key = (_object(entry.get("object"), f"edits[{k}].object"), _frame(entry.get("frame"), f"edits[{k}].frame", clip))
         edits[key] = _cuboid(entry.get("cuboid"), f"edits[{k}].cuboid")
     return edits
+
+
+def _gone(entries: object, clip: Clip) -> frozenset[tuple[int, int]]:
+    return frozenset(
+        (_object(entry.get("object"), f"gone[{k}].object"), frame)
+        for k, entry in enumerate(_objects(entries, "gone"))
+        for frame in _frames(entry.get("frames"), f"gone[{k}].frames", clip)
+    )
+
+
+def _frames(value: object, where: str, clip: Clip) -> tuple[int, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise _wrong(where, "a list of frames, not empty", value)
+    return tuple(_frame(frame, where, clip) for frame in value)
 
 
 def _cuboid(value: object, where: str) -> Cuboid:

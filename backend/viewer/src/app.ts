@@ -23,7 +23,10 @@ export class App {
   private readonly timeline: Timeline;
 
   /** Throws NoWebGlError where the browser gives no WebGL. */
-  constructor(host: HTMLElement, readonly workspace: Workspace, banner: string | null) {
+  constructor(
+    private readonly host: HTMLElement,
+    readonly workspace: Workspace,
+  ) {
     const part = (name: string) => element("div", { class: name });
     const [toolbar, stageHost, side, timelineHost] = [part("toolbar"), part("stage"), part("side"), part("timeline")];
     const overlay = part("overlay");
@@ -34,7 +37,7 @@ export class App {
     stageHost.append(overlay);
     const surface = element("main", {}, stageHost, side);
     this.stage = new Stage(stageHost, surface, workspace.clip.forward);
-    host.replaceChildren(...(banner ? [element("div", { class: "banner" }, banner)] : []), toolbar, surface, timelineHost, notice);
+    host.replaceChildren(toolbar, surface, timelineHost, notice);
 
     this.viewport = new Viewport(this.stage, workspace, overlay);
     const cuboids = (this.cuboids = new CuboidPanels(panels, this.stage, this.viewport, workspace));
@@ -128,6 +131,11 @@ export class App {
     listen(window, shortcuts);
     host.addEventListener("pointerenter", () => window.focus());
     this.remember();
+  }
+
+  /** A sentence above everything that stays. */
+  warn(text: string): void {
+    this.host.prepend(element("div", { class: "banner", role: "alert" }, text));
   }
 
   private escape(): void {

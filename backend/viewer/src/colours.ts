@@ -85,7 +85,7 @@ export function colourPoints(
     let blue = (t[3 * k + 2] as number) * dim;
     if (painted) {
       // What is labelled stands out of a quiet grey.
-      const grey = 26 + 0.42 * (0.3 * red + 0.5 * green + 0.2 * blue);
+      const grey = 44 + 0.62 * (0.3 * red + 0.5 * green + 0.2 * blue);
       red = grey;
       green = grey * 1.03;
       blue = grey * 1.1;

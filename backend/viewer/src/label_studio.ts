@@ -72,6 +72,8 @@ interface EditorAnnotation {
 interface Editor {
   readonly task?: { readonly id: number; readonly dataObj?: Record<string, unknown> };
   readonly project?: { readonly id: number };
+  readonly autoAcceptSuggestions: boolean;
+  setAutoAcceptSuggestions(value: boolean): void;
   readonly annotationStore: { readonly selected?: EditorAnnotation | null };
 }
 
@@ -175,7 +177,9 @@ export class LabelStudio {
    */
   show(results: readonly Result[]): void {
     const annotation = this.annotation;
-    if (!annotation || !results.length) return;
+    const editor = this.editorWindow.Htx;
+    if (!annotation || !editor || !results.length) return;
+    const accepts = editor.autoAcceptSuggestions;
     // A label that is picked for the next click would be given to every region that comes in.
     const picked: { selected?: boolean; setSelected?(value: boolean): void }[] = [];
     for (const tag of annotation.names.values()) {
@@ -185,9 +189,12 @@ export class LabelStudio {
     annotation.history.freeze(HISTORY_KEY);
     try {
       for (const label of picked) label.setSelected?.(false);
+      // With the switch on all of it is one action of the editor, and the page around is drawn once instead of once per region.
+      if (!accepts) editor.setAutoAcceptSuggestions(true);
       annotation.setSuggestions(results);
       if (annotation.suggestions.size) annotation.acceptAllSuggestions();
     } finally {
+      if (!accepts) editor.setAutoAcceptSuggestions(false);
       for (const label of picked) label.setSelected?.(true);
       // Suggestions would take the place of the step before them, which for Label Studio's own tools is the click.
       annotation.history.setReplaceNextUndoState(false);

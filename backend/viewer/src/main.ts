@@ -21,15 +21,17 @@ async function start(host: HTMLElement): Promise<void> {
   const parameters = new URLSearchParams(location.search);
   const address = parameters.get("clip");
   if (!address) throw new Error("This page shows a drive inside Label Studio: open a task of a project that `sam4d import` made.");
-  const [description, editor] = await Promise.all([send(address, {}).then((response) => response.json()), findEditor()]);
+  const editor = findEditor();
+  const description: unknown = await (await send(address, {})).json();
   const clip = parseClip(description, Number(parameters.get("first")), Number(parameters.get("count")));
   const sweeps = new Sweeps(clip.frames.map((frame) => frame.cloud), SWEEPS_HELD);
-  const workspace = new Workspace(clip, sweeps, editor, editor?.birdsEye ?? null, rememberedSettings());
-  const banner = editor ? null : "Label Studio is not around this page: the drive can be looked at, not labelled.";
-  const app = new App(host, workspace, banner);
+  const workspace = new Workspace(clip, sweeps, rememberedSettings());
+  const app = new App(host, workspace);
   window.sam4d = app;
-  await app.viewport.showFrame();
-  workspace.watch();
+  void app.viewport.showFrame();
+  const found = await editor;
+  if (found) workspace.attach(found);
+  else app.warn("Label Studio is not around this page: the drive can be looked at, not labelled.");
 }
 
 /** The editor may still be loading when this page is there already. */

@@ -31,17 +31,15 @@ export class Sweeps {
     return running;
   }
 
-  /** Hold the frame's neighbours, too, and let go of what is far away. Returns the frames let go. */
-  settle(frame: number, ahead: number): number[] {
+  /** Hold the frame's neighbours, too, and let go of what is far away. */
+  settle(frame: number, ahead: number): void {
     for (let k = 1; k <= ahead; k++) {
       for (const near of [frame + k, frame - k]) {
         if (near >= 0 && near < this.addresses.length) this.get(near).catch(() => undefined); // said when the frame itself is shown
       }
     }
     const far = [...this.loaded.keys()].sort((a, b) => Math.abs(b - frame) - Math.abs(a - frame));
-    const gone = far.slice(0, Math.max(0, far.length - this.keep));
-    for (const other of gone) this.loaded.delete(other);
-    return gone;
+    for (const other of far.slice(0, Math.max(0, far.length - this.keep))) this.loaded.delete(other);
   }
 
   private async fetch(frame: number): Promise<Cloud> {

@@ -5,7 +5,7 @@ import type { Cloud } from "./cloud_file.ts";
 import { egoMotion } from "./clip.ts";
 import { decodeRows } from "./coco_rle.ts";
 import { colourPoints, objectColour, parseColour, type CameraImage, type Rgb } from "./colours.ts";
-import { contains, type Cuboid } from "./cuboid.ts";
+import { contains, moved, type Cuboid } from "./cuboid.ts";
 import { CuboidLines, type ShownCuboid } from "./cuboid_lines.ts";
 import { element } from "./elements.ts";
 import { Frusta } from "./frusta.ts";
@@ -13,6 +13,8 @@ import { forwardYaw } from "./birds_eye.ts";
 import type { Stage } from "./stage.ts";
 import type { Workspace } from "./workspace.ts";
 
+const AHEAD = 2;
+const MOVES_M = 0.5;
 const REACH_PX = 9;
 const CLICK_PX = 4;
 const SAME_THING_M = 1.5;
@@ -91,7 +93,7 @@ export class Viewport {
     this.stage.draw();
     this.onCloud();
     await this.applyLook();
-    for (const gone of workspace.sweeps.settle(frame, workspace.settings.merged ? 0 : 2)) if (!workspace.settings.merged) this.points.unmerge(gone);
+    workspace.sweeps.settle(frame, AHEAD);
   }
 
   private async applyLook(): Promise<void> {
@@ -173,7 +175,8 @@ export class Viewport {
       if (!workspace.settings.merged) return;
       const shade = new Uint8Array(4 * cloud.count);
       const { colour, ground } = workspace.settings;
-      colourPoints(shade, cloud, colour === "camera" ? "height" : colour, this.hideMoving(frame, cloud), [], -1, ground, []);
+      colourPoints(shade, cloud, colour === "camera" ? "height" : colour, new Uint16Array(cloud.count), [], -1, ground, []);
+      this.hideMoving(frame, cloud, shade);
       this.points.merge(frame, cloud, shade, egoMotion(workspace.clip, workspace.frame, frame), stride);
       workspace.sweeps.settle(workspace.frame, 0);
       this.stage.draw();
@@ -181,8 +184,17 @@ export class Viewport {
     this.points.unmerge(workspace.frame);
   }
 
-  private hideMoving(_frame: number, cloud: Cloud): Uint16Array {
-    return new Uint16Array(cloud.count);
+  /** What moves would be smeared over the scene: of another frame only what stands is shown. */
+  private hideMoving(frame: number, cloud: Cloud, shade: Uint8Array): void {
+    const { workspace } = this;
+    const motion = egoMotion(workspace.clip, workspace.frame, frame);
+    for (const { frames } of workspace.objects.values()) {
+      const [now, then] = [frames.get(workspace.frame)?.cuboid, frames.get(frame)];
+      if (!now || !then?.cuboid || !then.points) continue;
+      const there = moved(then.cuboid, motion).center_m;
+      if (Math.hypot(there[0] - now.center_m[0], there[1] - now.center_m[1]) < MOVES_M) continue;
+      for (const row of decodeRows(then.points, cloud.count)) shade[4 * row + 3] = 0;
+    }
   }
 
   private placeMerged(): void {

@@ -60,8 +60,11 @@ export class Workspace {
   selected: number | null = null;
   tool: Tool = "select";
   target: Target = "new";
-  label: string;
-  labels: Label[];
+  label = "";
+  labels: Label[] = [];
+  /** Null while Label Studio is still loading around this page, and where it is not there. */
+  editor: LabelStudio | null = null;
+  private birdsEye: BirdsEye | null = null;
   settings: Settings;
   work: Work | null = null;
   onNotice: (notice: Notice | null) => void = () => undefined;
@@ -70,19 +73,17 @@ export class Workspace {
   private shown = "";
   private pagers = new Map<string, number>();
   private readonly listeners: ((change: Change) => void)[] = [];
-  /** Cuboids moved here that no draft may show yet: {object and frame: cuboid}. */
+  /** On which frames objects have been since the annotation was opened: what is gone of it was deleted. */
+  private readonly seen = new Map<number, Set<number>>();
+  /** Cuboids moved here that no draft may show yet, by object and frame. */
   private readonly edits = new Map<string, { object: number; frame: number; cuboid: Cuboid }>();
 
   constructor(
     readonly clip: Clip,
     readonly sweeps: Sweeps,
-    readonly editor: LabelStudio | null,
-    private readonly birdsEye: BirdsEye | null,
     settings: Partial<Settings>,
   ) {
     this.settings = { ...DEFAULT_SETTINGS, ...settings };
-    this.labels = editor?.labels ?? [];
-    this.label = this.labels[0]?.name ?? "";
   }
 
   get frameCount(): number {
@@ -157,8 +158,9 @@ export class Workspace {
     this.tell("look");
   }
 
-  /** Follow what happens in Label Studio: edits, undo, another annotation, a pager that is turned. Ends never. */
-  watch(): void {
+  /** Show what Label Studio holds, and follow what happens there: edits, undo, another annotation, a pager that is turned. Ends never. */
+  attach(editor: LabelStudio): void {
+    this.editor = editor;
     this.readEditor();
     setInterval(() => this.readEditor(), WATCH_MS);
   }
@@ -170,6 +172,8 @@ export class Workspace {
     if (shown !== this.shown) {
       this.shown = shown;
       this.edits.clear();
+      this.seen.clear();
+      this.birdsEye = editor.birdsEye;
       this.labels = editor.labels;
       if (!this.labels.some((label) => label.name === this.label)) this.label = this.labels[0]?.name ?? "";
       this.pagers = new Map();
@@ -197,6 +201,11 @@ export class Workspace {
     if (!this.editor || !this.birdsEye) return;
     this.regions = this.editor.regions;
     this.objects = readObjects(this.regions, this.birdsEye);
+    for (const object of this.objects.values()) {
+      const frames = this.seen.get(object.id) ?? new Set<number>();
+      this.seen.set(object.id, frames);
+      for (const frame of object.frames.keys()) frames.add(frame);
+    }
     for (const [key, edit] of this.edits) {
       // Moved again in Label Studio, undone or deleted: the draft will tell.
       const now = this.objects.get(edit.object)?.frames.get(edit.frame)?.cuboid;
@@ -293,7 +302,7 @@ export class Workspace {
     const edits = [...this.edits.values()].map(({ object, frame, cuboid }) => ({ object, frame, cuboid }));
     if (text) this.setWork({ text, done: 0, total: 0, cancel: () => undefined });
     try {
-      const answer = await editor.ask({ ...request, edits }, signal);
+      const answer = await editor.ask({ ...request, edits, gone: this.gone }, signal);
       if (editor.shown !== shown) return null; // another annotation was opened meanwhile: the answer is not for it
       editor.show(answer.results);
       this.readEditor();
@@ -307,6 +316,16 @@ export class Workspace {
     } finally {
       if (text) this.setWork(null);
     }
+  }
+
+  private get gone(): { object: number; frames: number[] }[] {
+    const gone: { object: number; frames: number[] }[] = [];
+    for (const [object, frames] of this.seen) {
+      const now = this.objects.get(object)?.frames;
+      const missing = [...frames].filter((frame) => !now?.has(frame));
+      if (missing.length) gone.push({ object, frames: missing });
+    }
+    return gone;
   }
 
   private setWork(work: Work | null): void {
