@@ -84,8 +84,8 @@ def instructions() -> list[tuple[str, str]]:
 
 def test_the_image_gets_what_its_commands_need() -> None:
     allowed = {line[1:] for line in (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").splitlines() if line.startswith("!")}
-    copied = {source for name, rest in instructions() if name == "COPY" for source in rest.split()[:-1]}
-    assert copied == allowed
+    copied = {source for name, rest in instructions() if name == "COPY" and "--from" not in rest for source in rest.split()[:-1]}
+    assert {source.partition("/")[0] for source in copied} == allowed
     assert all((REPOSITORY / source).exists() for source in copied)
     users = [rest for name, rest in instructions() if name == "USER"]
     assert users[-1] not in ("root", "0")
@@ -94,19 +94,28 @@ def test_the_image_gets_what_its_commands_need() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_commands_of_the_image_in_a_clean_environment(tmp_path: Path) -> None:
-    """COPY and the pip commands of RUN, in order, then the health check's and the start command's programs."""
+    """COPY and the pip commands of RUN, in order, then the health check's and the start command's programs.
+
+    The stage that builds the 3D view is left to `make`, which runs the same commands.
+    """
     app, environment = tmp_path / "app", tmp_path / "environment"
     app.mkdir()
     subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
     variables = {**os.environ, "PATH": f"{environment}/bin:{os.environ['PATH']}", "TORCH_INDEX": "https://pypi.org/simple"}
     done = 0
-    for name, rest in instructions():
-        if name == "COPY":
+    stages = "\n".join(f"{name} {rest}" for name, rest in instructions()).split("FROM ")
+    assert "npm ci" in stages[1]
+    for name, rest in instructions()[stages[1].count("\n") :]:
+        if name == "COPY" and rest.startswith("--from=viewer"):
+            page = app / rest.split()[-1]
+            page.parent.mkdir(parents=True, exist_ok=True)
+            page.write_text("the 3D view")
+        elif name == "COPY":
             *sources, target = rest.split()
             for source in sources:
                 place = app / target / (source if target == "./" else "")
                 if (REPOSITORY / source).is_dir():
-                    shutil.copytree(REPOSITORY / source, place, ignore=shutil.ignore_patterns("__pycache__"))
+                    shutil.copytree(REPOSITORY / source, place, ignore=shutil.ignore_patterns("__pycache__", "node_modules", "dist"))
                 else:
                     shutil.copyfile(REPOSITORY / source, place)
         elif name == "RUN" and rest.startswith("pip "):
@@ -118,6 +127,9 @@ def test_the_commands_of_the_image_in_a_clean_environment(tmp_path: Path) -> Non
     assert start == '["sam4d", "serve"]'
     result = subprocess.run(["sam4d", "serve", "--help"], cwd=tmp_path, env=variables, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+    program = "from backend.viewer_page import PAGE; print(PAGE.read_text())"
+    result = subprocess.run([*shlex.split("python -c"), program], cwd=tmp_path, env=variables, capture_output=True, text=True)
+    assert result.stdout.strip() == "the 3D view", result.stderr
     program = "import backend.asgi, sys; backend.asgi.create_app(); print(sys.prefix, 'pytest' in sys.modules)"
     result = subprocess.run([*shlex.split("python -c"), program], cwd=tmp_path, env=variables, capture_output=True, text=True)
     assert result.stdout.strip() == f"{environment} False", result.stderr

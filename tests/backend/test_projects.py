@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from xml.etree.ElementTree import fromstring
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from backend.media import MediaReader
 from backend.preannotate import preannotate
 from backend.projects import BackendAddress, ImportedSequence, ImportOptions, import_sequences
 from backend.settings import Settings
+from converters.cloud_file import encode_cloud
 from converters.exports import write_sequence
 from converters.regions import masklet_to_regions
 from converters.sequences import open_sequence, read_masklets
@@ -114,6 +117,39 @@ def test_a_drive_becomes_tasks_whose_images_can_be_seen(
     assert (backend.url, backend.is_interactive, backend.auth_method) == (labelling_backend.url, True, "BASIC_AUTH")
     made: Any = label_studio.client.projects.get(project.project_id)
     assert (made.model_version, made.show_collab_predictions) == (build_predictor().version, False)
+
+
+def test_the_3d_view_and_what_it_reads_can_be_fetched(
+    import_into: Import, recording: Path, label_studio: LabelStudioServer, client: LabelStudioClient, tmp_path: Path
+) -> None:
+    page = tmp_path / "index.html"
+    page.write_text("<!doctype html><p>the 3D view</p>")
+    project, _ = import_into("in 3D", recording, viewer_page=page)
+    assert "$viewer_html" in project.label_config
+    headers = {"Authorization": f"Token {label_studio.token}"}
+    for task, first in zip(client.tasks(project), (0, 1), strict=True):
+        address = urlsplit(fromstring(str(task.data["viewer_html"])).attrib["src"])
+        query = parse_qs(address.query)
+        assert (query["first"], query["count"]) == ([str(first)], ["3"])
+        shown = requests.get(f"{label_studio.url}{address.path}?{address.query}", headers=headers, timeout=30)
+        assert (shown.status_code, shown.text) == (200, page.read_text())
+        assert shown.headers["Content-Type"].startswith("text/html")
+    description = requests.get(label_studio.url + query["clip"][0], headers=headers, timeout=30).json()
+    assert [sorted(frame["images"]) for frame in description["frames"]] == [
+        ["front", "front_left"],
+        ["front_left"],
+        *[["front", "front_left"]] * 2,
+    ]
+    clip = open_sequence(recording)
+    for frame, said in zip(clip.frames, description["frames"], strict=True):
+        cloud = requests.get(label_studio.url + said["cloud"], headers=headers, timeout=30)
+        assert cloud.content == encode_cloud(frame.load_sweep())
+
+    without, _ = import_into("without", recording, viewer_page=tmp_path / "nowhere.html")
+    assert "$viewer_html" not in without.label_config
+    client.delete_tasks([client.tasks(project)[0].task_id])
+    import_into("in 3D", recording, viewer_page=tmp_path / "nowhere.html")
+    assert "not built" in str(client.tasks(project)[1].data["viewer_html"])
 
 
 def test_the_same_drive_again_adds_only_what_is_missing(import_into: Import, recording: Path, client: LabelStudioClient) -> None:

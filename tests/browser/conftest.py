@@ -28,7 +28,15 @@ from tests.label_studio_server import LabelStudioServer
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 # Nothing but the pages of the test may be asked for.
-CHROMIUM_OPTIONS = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+CHROMIUM_OPTIONS = (
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # WebGL without a graphics card
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+)
 PICTURES = Path(__file__).parents[2] / "test-output"
 LABELS = ("Car", "Truck", "Pedestrian", "Cyclist")
 

@@ -80,7 +80,12 @@ def test_smart_tools_are_only_smart_and_results_are_not() -> None:
     smart = {element.attrib["name"]: element.attrib.get("smartOnly") for element in page.iter() if element.attrib.get("smart") == "true"}
     assert set(smart) == {f"{tool}_{image}" for tool in ("kp", "box") for image in ("front", "rear_left", "bev")}
     assert set(smart.values()) == {"true"}
-    assert "$viewer_html" in build_label_config(CAMERAS, LABELS, viewer=True)
+
+
+def test_the_place_of_the_3d_view_is_at_the_top() -> None:
+    page = fromstring(build_label_config(CAMERAS, LABELS, viewer=True))
+    assert page[0].attrib == {"value": "$viewer_html"}
+    assert parse_label_config(build_label_config(CAMERAS, LABELS, viewer=True)) == parse_label_config(build_label_config(CAMERAS, LABELS))
 
 
 def test_other_tags_labels_and_orders_are_welcome() -> None:
