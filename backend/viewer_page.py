@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.parse import quote
 
 from backend.derived_files import local_files_address
 from converters.exports.whole_output import write_whole_files
+from sam4d.structures import InputError
 
 PAGE = Path(__file__).parent / "viewer" / "dist" / "index.html"
 NOT_BUILT = "The 3D view was not built where this drive was imported (`make` builds it, with Node 20 or newer)."
@@ -58,3 +60,10 @@ def place_viewer(data_root: Path, page: Path = PAGE) -> ViewerPage | None:
     if is_new or place.read_bytes() != content:
         write_whole_files({place: content}, overwrite=True)
     return ViewerPage(is_new)
+
+
+def refresh_viewer(data_root: Path, page: Path = PAGE) -> None:
+    """Where an import placed a page of another version, this one takes its place: page and backend speak to each other."""
+    if (data_root / _PLACE).is_file():
+        with contextlib.suppress(InputError, OSError):  # a root that is only to be read from
+            place_viewer(data_root, page)

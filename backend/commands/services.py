@@ -16,6 +16,7 @@ from backend.embedded import Services, Workplace, gunicorn_command, running_chil
 from backend.engine import predictor_of
 from backend.projects import ImportOptions, import_sequences
 from backend.settings import Settings
+from backend.viewer_page import refresh_viewer
 
 DEMO_PROJECT = "Synthetic drive"
 DEMO_SEQUENCE = "synthetic_drive"
@@ -72,6 +73,8 @@ def run_demo(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def run_serve(arguments: argparse.Namespace, settings: Settings) -> int:
     """The backend alone. It takes this process's place, signals and environment included."""
+    if settings.data_root is not None:
+        refresh_viewer(settings.data_root)
     predictor_of(settings)  # what is wrong with the engine is said here, on one line, and not in a worker's traceback
     command = gunicorn_command(settings.host, settings.port, settings.workers)
     os.execve(command[0], command, settings.environment())  # noqa: S606
@@ -102,6 +105,7 @@ def _started(arguments: argparse.Namespace, settings: Settings) -> Iterator[Serv
     predictor_of(settings)
     say("starting Label Studio and the backend (the first start takes about a minute) ...")
     workplace = Workplace(arguments.directory.resolve())
+    refresh_viewer(workplace.data_root)
     with running_services(
         workplace, arguments.label_studio, arguments.port, arguments.backend_port, settings.engine_variables()
     ) as services:

@@ -4,7 +4,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 from xml.etree.ElementTree import fromstring
 
-from backend.viewer_page import PAGE, place_viewer
+from backend.viewer_page import PAGE, place_viewer, refresh_viewer
 
 
 def test_the_page_keeps_its_address_and_a_newer_one_takes_its_place(tmp_path: Path) -> None:
@@ -20,6 +20,12 @@ def test_the_page_keeps_its_address_and_a_newer_one_takes_its_place(tmp_path: Pa
     assert not second.is_new
     (placed,) = (tmp_path / "root").rglob("*.html")
     assert placed.read_text() == "two"
+
+    page.write_text("three")
+    refresh_viewer(tmp_path / "root", page)
+    assert placed.read_text() == "three"
+    refresh_viewer(tmp_path / "another root", page)
+    assert not (tmp_path / "another root").exists(), "the first page is placed by an import"
 
     frame = fromstring(second.html(Path("derived/a drive/50m_0.1/viewer.json"), 20, 5))
     address = urlsplit(frame.attrib["src"])

@@ -316,8 +316,10 @@ def test_after_a_logout_and_with_a_sweep_that_is_gone_it_says_so(
     viewer.show_frame(0)
 
     page.context.clear_cookies()
-    click_on(viewer, drive, seen_cars[0])
-    assert "You are logged out" in viewer.notice
+    viewer.look_from_above()
+    viewer.press("c")
+    viewer.click_without_waiting(a_point(drive, seen_cars[0]))
+    viewer.frame.wait_for_function("() => document.querySelector('.notice').textContent.startsWith('You are logged out')")
     viewer.picture("logged-out")
     labelling.errors.clear()
 

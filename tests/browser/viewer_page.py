@@ -66,7 +66,8 @@ class ViewerPage:
             self._click(position_m, ["Alt"] if negative else [])
         self.wait_until_idle()
 
-    def select_at(self, position_m: Sequence[float]) -> None:
+    def click_without_waiting(self, position_m: Sequence[float]) -> None:
+        """A click that asks nothing, or whose answer does not come."""
         self._click(position_m, [])
 
     def drag_box(self, low_m: Sequence[float], high_m: Sequence[float]) -> None:

@@ -23,14 +23,23 @@ void main() { gl_FragColor = vec4(colour * strength, 1.0); }`;
 /** Of the other frames no more points are drawn than this, evenly thinned out. */
 export const MERGED_POINTS = 1_200_000;
 
+/** While the view moves without a graphics card, one point of so many is drawn. */
+const COARSE = 3;
+
 export class CloudPoints {
+  /** Draw fewer points for the moment. */
+  private coarse = false;
+  private order: Uint32Array | null = null;
   private readonly group = new Group();
   private readonly material: ShaderMaterial;
   private readonly mergedMaterial: ShaderMaterial;
   private main: Points | null = null;
   private readonly merged = new Map<number, Points>();
 
-  constructor(scene: Scene) {
+  constructor(
+    scene: Scene,
+    private readonly isSlow: boolean,
+  ) {
     const material = (strength: number) =>
       new ShaderMaterial({
         vertexShader: VERTEX,
@@ -46,7 +55,18 @@ export class CloudPoints {
   show(cloud: Cloud, shade: Uint8Array): void {
     this.drop(this.main);
     this.main = points(cloud.positions, shade, this.material);
+    if (this.isSlow) {
+      if (this.order?.length !== cloud.count) this.order = interleaved(cloud.count);
+      this.main.geometry.setIndex(new BufferAttribute(this.order, 1));
+    }
+    this.setCoarse(this.coarse);
     this.group.add(this.main);
+  }
+
+  /** Without a graphics card: fewer points while the view moves, so that it follows the pointer. */
+  setCoarse(coarse: boolean): void {
+    this.coarse = coarse && this.isSlow;
+    this.main?.geometry.setDrawRange(0, this.coarse ? Math.floor((this.order?.length ?? 0) / COARSE) : Infinity);
   }
 
   /** Show no sweep. */
@@ -136,6 +156,14 @@ export class NearPoints {
     this.shown = points(positions, shades, this.material);
     this.scene.add(this.shown);
   }
+}
+
+/** 0 3 6 ..., 1 4 7 ..., 2 5 8 ...: the first third of it is an even choice of all. */
+function interleaved(count: number): Uint32Array {
+  const order = new Uint32Array(count);
+  let place = 0;
+  for (let start = 0; start < COARSE; start++) for (let row = start; row < count; row += COARSE) order[place++] = row;
+  return order;
 }
 
 function points(positions: Float32Array, shade: Uint8Array, material: ShaderMaterial): Points {

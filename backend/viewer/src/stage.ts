@@ -11,6 +11,7 @@ export type ViewName = "perspective" | "top" | "side" | "front" | "camera";
 
 const NEAR_M = 0.2;
 const FAR_M = 600;
+const SETTLE_MS = 150;
 const BACKGROUND = 0x0f1116;
 
 /** Why nothing can be drawn. */
@@ -24,6 +25,8 @@ export class Stage {
   onDrawn: (projection: Matrix4, width_px: number, height_px: number) => void = () => undefined;
   /** Draws what lies beside the large view, into the same canvas. */
   drawBeside: (renderer: WebGLRenderer) => void = () => undefined;
+  /** Called when a person begins and ends to move the view. */
+  onMove: (moving: boolean) => void = () => undefined;
   onViewChange: (view: ViewName) => void = () => undefined;
   readonly isSoftware: boolean;
   drawnCount = 0;
@@ -36,6 +39,7 @@ export class Stage {
   private slide: OrbitControls;
   private readonly grid: GridHelper;
   private readonly yaw: number;
+  private settling: ReturnType<typeof setTimeout> | undefined;
   private wanted = false;
   private width_px = 1;
   private height_px = 1;
@@ -79,7 +83,7 @@ export class Stage {
     this.orbit.maxDistance = 250;
     this.orbit.minDistance = 1;
     this.orbit.zoomToCursor = true;
-    this.orbit.addEventListener("change", () => this.draw());
+    this.listenTo(this.orbit);
     this.home();
     for (const part of [host, surface]) new ResizeObserver(() => this.resize()).observe(part);
     this.resize();
@@ -240,8 +244,24 @@ export class Stage {
     controls.zoomToCursor = true;
     controls.enableRotate = false;
     controls.mouseButtons = { LEFT: MOUSE.PAN, MIDDLE: MOUSE.DOLLY, RIGHT: MOUSE.PAN };
-    controls.addEventListener("change", () => this.draw());
+    this.listenTo(controls);
     return controls;
+  }
+
+  private listenTo(controls: OrbitControls): void {
+    controls.addEventListener("change", () => this.draw());
+    // Every turn of the wheel is a move of its own: the view counts as moving a little longer.
+    controls.addEventListener("start", () => {
+      clearTimeout(this.settling);
+      this.onMove(true);
+    });
+    controls.addEventListener("end", () => {
+      clearTimeout(this.settling);
+      this.settling = setTimeout(() => {
+        this.onMove(false);
+        this.draw();
+      }, SETTLE_MS);
+    });
   }
 
   private projectionMatrix(): Matrix4 {

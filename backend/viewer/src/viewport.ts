@@ -1,7 +1,7 @@
 // The cloud of the frame in view with everything in it, and what the pointer does there.
 import { boundsInBox, pickPoint } from "./picking.ts";
 import { CloudPoints, MERGED_POINTS } from "./cloud_points.ts";
-import type { Cloud } from "./cloud_file.ts";
+import { NO_HEIGHT, type Cloud } from "./cloud_file.ts";
 import { egoMotion } from "./clip.ts";
 import { decodeRows } from "./coco_rle.ts";
 import { colourPoints, objectColour, parseColour, type CameraImage, type Rgb } from "./colours.ts";
@@ -38,10 +38,11 @@ export class Viewport {
     private readonly workspace: Workspace,
     overlay: HTMLElement,
   ) {
-    this.points = new CloudPoints(stage.scene);
+    this.points = new CloudPoints(stage.scene, stage.isSoftware);
     this.lines = new CuboidLines(stage.scene, overlay);
     this.frusta = new Frusta(stage.scene, workspace.clip, () => stage.draw());
     overlay.append(this.rubberBand);
+    stage.onMove = (moving) => this.points.setCoarse(moving);
     stage.onDrawn = (projection, width, height) => this.lines.placeTags(projection, width, height);
     workspace.onChange((change) => {
       if (change === "frame") void this.showFrame();
@@ -80,6 +81,7 @@ export class Viewport {
     if (workspace.frame !== frame) return;
     this.cloud = cloud;
     this.cloudFrame = frame;
+    this.stage.groundHeight = groundHeight(cloud);
     if (this.shade.length !== 4 * cloud.count) {
       this.shade = new Uint8Array(4 * cloud.count);
       this.owner = new Uint16Array(cloud.count);
@@ -295,6 +297,17 @@ export class Viewport {
     }
     return null;
   }
+}
+
+/** z of the ground near the vehicle, metres: the median of what its points say. */
+function groundHeight(cloud: Cloud): number {
+  const heights: number[] = [];
+  const step = Math.max(1, Math.floor(cloud.count / 2000));
+  for (let i = 0; i < cloud.count; i += step) {
+    const height_cm = cloud.height_cm[i] as number;
+    if (height_cm !== NO_HEIGHT && Math.abs(height_cm) < 30) heights.push((cloud.positions[3 * i + 2] as number) - height_cm / 100);
+  }
+  return heights.sort((a, b) => a - b)[Math.floor(heights.length / 2)] ?? 0;
 }
 
 function sentence(error: unknown): string {
