@@ -194,12 +194,10 @@ def test_list_timeline_and_pagers_agree(
     viewer.press("ArrowRight")
     viewer.press("ArrowRight")
     viewer.frame.wait_for_function("() => window.sam4d.viewport.shownFrame === 2")
-    assert viewer.pagers == {2}
+    viewer.wait_for_pagers(2)
     labelling.show_frame("front", 3)
     viewer.frame.wait_for_function("() => window.sam4d.viewport.shownFrame === 3")
-    labelling.page.wait_for_function(
-        "() => [...window.Htx.annotationStore.selected.names.values()].every(tag => tag.type !== 'image' || tag.currentImage === 3)"
-    )
+    viewer.wait_for_pagers(3)
     viewer.press("Home")
     viewer.press("Space")
     viewer.frame.wait_for_function("() => window.sam4d.viewport.shownFrame === 2")

@@ -144,13 +144,13 @@ class ViewerPage:
     def shown_frame(self) -> int:
         return int(self.frame.evaluate("() => window.sam4d.viewport.shownFrame"))
 
-    @property
-    def pagers(self) -> set[int]:
-        """The frames that Label Studio's own pagers show."""
-        shown: list[int] = self.page.evaluate(
-            "() => [...window.Htx.annotationStore.selected.names.values()].filter(tag => tag.type === 'image').map(tag => tag.currentImage)"
+    def wait_for_pagers(self, index: int) -> None:
+        """Until all of Label Studio's own pagers show a frame."""
+        self.page.wait_for_function(
+            "(frame) => [...window.Htx.annotationStore.selected.names.values()]"
+            ".every(tag => tag.type !== 'image' || tag.currentImage === frame)",
+            arg=index,
         )
-        return set(shown)
 
     @property
     def notice(self) -> str:

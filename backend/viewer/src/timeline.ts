@@ -19,7 +19,7 @@ export class Timeline {
       element("button", { type: "button", class: "cell", title: `Frame ${frame + 1}`, "data-frame": frame, onclick: () => workspace.showFrame(frame) }, element("i")),
     );
     this.playButton = button("▶", "Play (Space)", () => this.toggle(), { class: "icon play" });
-    const cancel = button("Stop", "Stop following (Esc)", () => workspace.work?.cancel());
+    const cancel = button("Stop", "Stop following (Esc)", () => workspace.cancelWork());
     this.progress.append(this.progressText, element("div", { class: "track" }, this.bar), cancel);
     host.append(
       button("◀", "Frame before (←)", () => workspace.showFrame(workspace.frame - 1), { class: "icon" }),

@@ -53,6 +53,7 @@ export interface Notice {
 const FIRST_ANSWER_SECONDS = 0.6;
 const FOLLOW_SECONDS = 2.5;
 const WATCH_MS = 200;
+const TURN_MS = 60;
 
 export class Workspace {
   objects: Map<number, LabelledObject> = new Map();
@@ -66,9 +67,11 @@ export class Workspace {
   editor: LabelStudio | null = null;
   private birdsEye: BirdsEye | null = null;
   settings: Settings;
-  work: Work | null = null;
+  /** What is being asked and followed, the newest last: a labeller does not wait for one object before the next. */
+  private readonly works = new Map<symbol, Work>();
   onNotice: (notice: Notice | null) => void = () => undefined;
   private regions: Region[] = [];
+  private turning: ReturnType<typeof setTimeout> | undefined;
   private fingerprint = "";
   private shown = "";
   private pagers = new Map<string, number>();
@@ -124,9 +127,13 @@ export class Workspace {
     const next = Math.max(0, Math.min(this.frameCount - 1, frame));
     if (next === this.frame) return;
     this.frame = next;
-    this.editor?.turnPagers(next);
-    if (this.editor) this.pagers = this.editor.pagers;
     this.tell("frame");
+    // The images are slower than the cloud: it does not wait for them, and of frames passed quickly they show the last.
+    clearTimeout(this.turning);
+    this.turning = setTimeout(() => {
+      this.editor?.turnPagers(this.frame);
+      if (this.editor) this.pagers = this.editor.pagers;
+    }, TURN_MS);
   }
 
   select(id: number | null): void {
@@ -257,9 +264,10 @@ export class Workspace {
         : Array.from({ length: start }, (_, k) => start - 1 - k);
     const total = directions.reduce((sum, direction) => sum + wanted(direction).length, 0);
     const abort = new AbortController();
+    const key = Symbol();
     const progress = () => {
       const done = directions.reduce((sum, direction) => sum + wanted(direction).filter((frame) => seen.has(frame)).length, 0);
-      this.setWork({ text: `following #${object}`, done, total, cancel: () => abort.abort() });
+      this.setWork(key, { text: `following #${object}`, done, total, cancel: () => abort.abort() });
     };
     try {
       for (const direction of directions) {
@@ -276,7 +284,7 @@ export class Workspace {
       }
       if (abort.signal.aborted) this.say(`stopped; what was found of #${object} stays`);
     } finally {
-      this.setWork(null);
+      this.setWork(key, null);
     }
   }
 
@@ -300,7 +308,8 @@ export class Workspace {
     const shown = editor.shown;
     before?.(frames);
     const edits = [...this.edits.values()].map(({ object, frame, cuboid }) => ({ object, frame, cuboid }));
-    if (text) this.setWork({ text, done: 0, total: 0, cancel: () => undefined });
+    const key = Symbol();
+    if (text) this.setWork(key, { text, done: 0, total: 0, cancel: () => undefined });
     try {
       const answer = await editor.ask({ ...request, edits, gone: this.gone }, signal);
       if (editor.shown !== shown) return null; // another annotation was opened meanwhile: the answer is not for it
@@ -314,7 +323,7 @@ export class Workspace {
       this.say(error.message, "error");
       return null;
     } finally {
-      if (text) this.setWork(null);
+      if (text) this.setWork(key, null);
     }
   }
 
@@ -328,8 +337,18 @@ export class Workspace {
     return gone;
   }
 
-  private setWork(work: Work | null): void {
-    this.work = work;
+  /** The newest of what is going on. */
+  get work(): Work | null {
+    return [...this.works.values()].at(-1) ?? null;
+  }
+
+  cancelWork(): void {
+    for (const work of this.works.values()) work.cancel();
+  }
+
+  private setWork(key: symbol, work: Work | null): void {
+    if (work) this.works.set(key, work);
+    else this.works.delete(key);
     this.tell("work");
   }
 
