@@ -45,6 +45,8 @@ class ViewerPage:
     def remove(self, data_root: Path) -> None:
         """What `place_viewer` did where there was none before."""
         (data_root / _PLACE).unlink()
+        with contextlib.suppress(OSError):  # something else is in it
+            (data_root / self.folder).rmdir()
 
 
 def place_viewer(data_root: Path, page: Path = PAGE) -> ViewerPage | None:

@@ -124,7 +124,7 @@ export class App {
       key("View", "m", "M", "all sweeps", () => flip("merged")),
       key("View", "f", "F", "cameras", () => flip("frusta")),
       key("View", "t", "T", "names", () => flip("tags")),
-      key("View", "e", "E", "larger, smaller page", () => this.enlarge()),
+      key("View", "e", "E", "fill the screen, and back", () => this.enlarge()),
       key("View", "?", "?", "these keys", () => help.toggle()),
     ];
     const help = new Help(host, shortcuts);
@@ -157,19 +157,10 @@ export class App {
     rows[(at + 1) % rows.length]?.click();
   }
 
-  /** The frame around this page over the whole of Label Studio's, and back. */
+  /** This page over the whole screen, and back. */
   private enlarge(): void {
-    const frame = window.frameElement as HTMLElement | null;
-    if (!frame) return;
-    const large = frame.dataset["large"] === "yes";
-    frame.dataset["large"] = large ? "no" : "yes";
-    const style = { position: "fixed", inset: "0", zIndex: "10000", height: "100vh", width: "100vw" };
-    if (large) {
-      frame.setAttribute("style", frame.dataset["style"] ?? "");
-    } else {
-      frame.dataset["style"] = frame.getAttribute("style") ?? "";
-      Object.assign(frame.style, style);
-    }
+    const done = document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen();
+    done.catch(() => this.workspace.say("This browser does not let the page fill the screen.", "error"));
   }
 
   /** Settings for good, the view for the time that Label Studio loads this page anew after a submission. */

@@ -26,7 +26,9 @@ export const PANELS: Readonly<Record<PanelName, PanelAxes>> = {
 const BACKGROUND = 0x14171d;
 const SVG = "http://www.w3.org/2000/svg";
 const FIT_SHARE = 0.55;
-const NEAR_M = 2.5;
+const NEAR_M = 4;
+/** What lies farther before or behind the box than this would hide it. */
+const DEPTH_MARGIN_M = 0.5;
 const SNAP_M = 0.4;
 const KNOB_PX = 26;
 const SNAP_REACH_M = 0.25;
@@ -262,7 +264,8 @@ class Panel {
     const back: Vec3 = [right[1] * up[2] - right[2] * up[1], right[2] * up[0] - right[0] * up[2], right[0] * up[1] - right[1] * up[0]];
     const { camera } = this;
     const [w, h] = [width / this.pixelsPerMetre / 2, height / this.pixelsPerMetre / 2];
-    Object.assign(camera, { left: -w, right: w, top: h, bottom: -h });
+    const depth = anchor.size_lwh_m[(3 - this.axes.across.axis - this.axes.up.axis) as 0 | 1 | 2] / 2 + DEPTH_MARGIN_M;
+    Object.assign(camera, { left: -w, right: w, top: h, bottom: -h, near: -depth, far: depth });
     camera.updateProjectionMatrix();
     camera.matrixAutoUpdate = false;
     const [x, y, z] = anchor.center_m;

@@ -10,6 +10,9 @@ export interface Projection {
   readonly height_px: number;
 }
 
+/** So small a part of the points in a box is passed over. */
+const STRAY_SHARE = 0.04;
+
 export interface PickedPoint {
   readonly row: number;
   readonly position_m: Vec3;
@@ -86,9 +89,16 @@ export function boundsInBox(
   }
   if (!found.length) return null;
   found.sort((a, b) => a.depth - b.depth);
+  // A stray point or two in front is no thing.
+  const least = STRAY_SHARE * found.length;
+  let start = 0;
   let end = 1;
-  while (end < found.length && (found[end] as { depth: number }).depth - (found[end - 1] as { depth: number }).depth < gap_m) end++;
-  const front = found.slice(0, end);
+  for (; end < found.length; end++) {
+    if ((found[end] as { depth: number }).depth - (found[end - 1] as { depth: number }).depth < gap_m) continue;
+    if (end - start > least) break;
+    start = end;
+  }
+  const front = found.slice(start, end);
   let [xmin, ymin, xmax, ymax] = [Infinity, Infinity, -Infinity, -Infinity];
   for (const { x, y } of front) {
     xmin = Math.min(xmin, x);

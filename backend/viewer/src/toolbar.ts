@@ -98,7 +98,7 @@ export class Toolbar {
         toggle("tags", "Names", "Show numbers and labels at the cuboids (T)"),
       ),
       element("i", { class: "spring" }),
-      button("⤢", "Larger (E)", actions.enlarge, { class: "icon", "aria-label": "Larger" }),
+      button("⤢", "Fill the screen (E)", actions.enlarge, { class: "icon", "aria-label": "Fill the screen" }),
       button("?", "Keys (?)", actions.help, { class: "icon", "aria-label": "Keys" }),
     );
     workspace.onChange(() => this.fill());
