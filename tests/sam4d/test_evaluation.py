@@ -14,15 +14,14 @@ from sam4d.evaluation import (
     ClickResult,
     Labels,
     PointTruth,
+    Report,
     evaluate_boxes,
     evaluate_clicks,
     evaluate_images,
     evaluate_tracks,
-    format_summary,
     mask_iou,
     next_click,
     point_near_median,
-    summarise_clicks,
 )
 from sam4d.geometric.predictor import GeometricPredictor
 from sam4d.geometry import BoolArray
@@ -128,9 +127,9 @@ def test_a_perfect_engine_is_perfect_and_a_worse_one_worse(small_drive: Syntheti
     assert all(result.iou_after == (1.0,) * 5 and len(result.seconds) == 1 for result in perfect)
     assert all(result.clicks_needed(0.8) == 1 for result in perfect)
     assert seen[-1][0] == seen[-1][1] == sum(len(cuboids or ()) for cuboids in labels)
-    shifted = evaluate_clicks(CuboidPredictor(labels, 0.2), small_drive.clip, labels, click_count=2)
+    shifted = evaluate_clicks(CuboidPredictor(labels, 0.2), small_drive.clip, labels, most_clicks=2)
     assert 0.3 < np.mean([result.iou_after[0] for result in shifted]) < 0.98
-    tracks = evaluate_tracks(CuboidPredictor(labels), small_drive.clip, labels)
+    tracks, _ = evaluate_tracks(CuboidPredictor(labels), small_drive.clip, labels)
     assert tracks
     assert all(track.mean_iou == 1.0 and track.still_tracked and track.id_switches == 0 for track in tracks)
 
@@ -138,21 +137,21 @@ def test_a_perfect_engine_is_perfect_and_a_worse_one_worse(small_drive: Syntheti
 def test_frames_without_labels_are_passed_over(small_drive: SyntheticDrive) -> None:
     labels = [None] * len(small_drive.clip)
     assert evaluate_clicks(GeometricPredictor(), small_drive.clip, labels) == ()
-    assert evaluate_tracks(GeometricPredictor(), small_drive.clip, labels) == ()
+    assert evaluate_tracks(GeometricPredictor(), small_drive.clip, labels) == ((), ())
 
 
 def test_the_geometric_engine_on_a_synthetic_drive(small_drive: SyntheticDrive) -> None:
     labels = [labels_of(small_drive)[0], *[None] * (len(small_drive.clip) - 1)]
-    lidar = evaluate_clicks(GeometricPredictor(), small_drive.clip, labels, click_count=3)
+    lidar = evaluate_clicks(GeometricPredictor(), small_drive.clip, labels, most_clicks=3)
     assert np.mean([result.iou_after[0] for result in lidar]) > 0.7
-    camera = evaluate_clicks(GeometricPredictor(), small_drive.clip, labels, sensor="camera", click_count=1)
+    camera = evaluate_clicks(GeometricPredictor(), small_drive.clip, labels, where="camera", most_clicks=1)
     assert camera
     assert all(result.sensor in small_drive.clip.cameras for result in camera)
     assert np.mean([result.iou_after[0] for result in camera]) > 0.6
     boxes = evaluate_boxes(GeometricPredictor(), small_drive.clip, labels)
     assert {result.track_id for result in boxes} == {result.track_id for result in camera}
     assert np.mean([result.iou_after[0] for result in boxes]) > 0.6
-    images = evaluate_images(GeometricPredictor(), small_drive.clip, small_drive.masklets, every=4, fewest_px=400)
+    images = evaluate_images(GeometricPredictor(), small_drive.clip, small_drive.masklets, every=4)
     assert images
     assert np.mean([result.iou for result in images]) > 0.6
 
@@ -160,21 +159,31 @@ def test_the_geometric_engine_on_a_synthetic_drive(small_drive: SyntheticDrive) 
 def test_the_table_groups_by_class_distance_and_points() -> None:
     near = ClickResult("a", "Car", 0, LIDAR, 500, 10.0, (0.5, 0.7, 0.9), (0.1, 0.1, 0.1))
     far = ClickResult("b", "Pedestrian", 0, LIDAR, 40, 60.0, (0.9, 0.9, 0.9), (0.3,))
-    rows = {row.group: row for row in summarise_clicks([near, far])}
-    assert list(rows) == ["all", "Car", "Pedestrian", "0 to 20 m", "40 to 80 m", "30 to 100 points", "300 to 1000 points"]
-    assert list(rows["all"].iou) == pytest.approx([0.7, 0.9])
-    assert rows["all"].seconds_per_click == pytest.approx(0.15)
     assert near.clicks_needed(0.8) == 3
     assert near.clicks_needed(0.95) is None
-    table = format_summary(summarise_clicks([near, far])).splitlines()
-    assert table[0] == "| group | objects | IoU, 1 click | IoU, 3 clicks | s per click |"
-    assert table[2] == "| all | 2 | 0.700 | 0.900 | 0.150 |"
-    assert summarise_clicks([]) == ()
+    (table,) = Report("a drive", "an engine", clicks=(near, far)).tables()
+    assert [row.group for row in table.rows] == [
+        "all",
+        "Car",
+        "Pedestrian",
+        "0 to 20 m",
+        "40 to 80 m",
+        "30 to 100 points",
+        "300 to 1000 points",
+    ]
+    assert table.rows[0].count == 2
+    figures = dict(zip(table.columns, table.rows[0].figures, strict=True))
+    assert figures["IoU, 1 click"] == pytest.approx(0.7)
+    assert figures["IoU, 3 clicks"] == pytest.approx(0.9)
+    lines = table.markdown().splitlines()
+    assert lines[0].startswith("| clicks in the LiDAR | objects |")
+    assert lines[2].startswith("| all | 2 | 0.700 |")
+    assert Report("a drive", "an engine").tables() == ()
 
 
 @pytest.mark.slow
 def test_one_camera_click_on_a_real_recording(shared_data: Path) -> None:
     folder = shared_data / "pandaset_001"
-    results = evaluate_clicks(GeometricPredictor(), open_sequence(folder), read_cuboid_labels(folder), sensor="camera", click_count=1)
+    results = evaluate_clicks(GeometricPredictor(), open_sequence(folder), read_cuboid_labels(folder), where="camera", most_clicks=1)
     assert len(results) > 20
     assert np.mean([result.iou_after[0] for result in results]) >= 0.8
