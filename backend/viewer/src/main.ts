@@ -25,6 +25,7 @@ async function start(host: HTMLElement): Promise<void> {
   const description: unknown = await (await send(address, {})).json();
   const clip = parseClip(description, Number(parameters.get("first")), Number(parameters.get("count")));
   const sweeps = new Sweeps(clip.frames.map((frame) => frame.cloud), SWEEPS_HELD);
+  sweeps.get(0).catch(() => undefined); // comes while the page is built; what went wrong is said when the frame is shown
   const workspace = new Workspace(clip, sweeps, rememberedSettings());
   const app = new App(host, workspace);
   window.sam4d = app;
