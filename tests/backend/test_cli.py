@@ -112,11 +112,18 @@ def test_a_labelled_drive_is_evaluated(tmp_path: Path, small_drive: SyntheticDri
 
     shown = [replace(masklet, masks=first(masklet.masks), cuboids=first(masklet.cuboids)) for masklet in small_drive.masklets]
     write_sequence(small_drive.clip.window(0, 1), tmp_path / "labelled", masklets=shown)
-    assert main(["evaluate", str(tmp_path / "labelled"), "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert answer["summary"][0]["group"] == "all"
-    assert 0.5 < answer["summary"][0]["iou"][0] <= 1
-    assert len(answer["objects"]) == answer["summary"][0]["object_count"]
+    pictures = tmp_path / "worst"
+    assert main(["evaluate", str(tmp_path / "labelled"), "--json", "--pictures", str(pictures)]) == 0
+    (recording,) = json.loads(capsys.readouterr().out)["recordings"]
+    clicks = next(table for table in recording["tables"] if table["title"] == "clicks in the LiDAR")
+    assert clicks["rows"][0]["group"] == "all"
+    assert clicks["rows"][0]["count"] == len(recording["clicks"])
+    assert 0.5 < clicks["rows"][0]["figures"][0] <= 1
+    titles = {table["title"] for table in recording["tables"]}
+    assert titles >= {"clicks in a camera", "boxes in a camera", "camera masks, click in the LiDAR"}
+    assert len(list(pictures.iterdir())) == min(10, len(recording["clicks"]))
+    assert main(["evaluate", str(tmp_path / "labelled"), "--engine", "sam4d"]) == 2
+    assert "SAM4D_CHECKPOINT" in complaint(capsys)
 
 
 def first(by_frame: Mapping[int, Kept]) -> dict[int, Kept]:
