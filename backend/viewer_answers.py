@@ -48,7 +48,7 @@ def _follow(task: OpenTask, request: FollowRequest, version: str, deadline: floa
             feed(session, labelled, request.start_frame)
         slowest = 0.0
         began = clock()
-        for frame in session.propagate(request.start_frame, reverse=request.reverse):
+        for frame in session.propagate(request.start_frame, reverse=request.reverse, object_ids=(object_id,)):
             looked_at.append(frame.frame_index)
             if frame.frame_index not in untouched:
                 found[frame.frame_index] = frame.objects[object_id]
