@@ -79,7 +79,8 @@ def answer_prompt(task: OpenTask, user_prompt: UserPrompt, version: str, seconds
 
 def unused_object_id(task: OpenTask, least: int = 1) -> int:
     """The id of an object that was deleted is not given again: its regions may come back by an undo."""
-    return max([least, *(object_id + 1 for object_id in task.objects), *(history.object_id + 1 for history in task.regions.values())])
+    known = [task.highest_object_id, *task.objects, *(history.object_id for history in task.regions.values())]
+    return max(least, max(known) + 1)
 
 
 @contextmanager

@@ -102,7 +102,8 @@ class OpenTask:
     """One task being labelled by one person. Guarded by the store's lock of its key.
 
     answered_prompts: the object that each prompt was answered with. regions: by region, how its content went. record_time: of the
-    newest draft, annotation or prediction taken in.
+    newest draft, annotation or prediction taken in. highest_object_id: that the 3D view knows of; after a restart it may show objects that
+    no draft holds yet.
     """
 
     window: TaskWindow
@@ -113,6 +114,7 @@ class OpenTask:
     answered_prompts: dict[str, int] = field(default_factory=dict)
     regions: dict[str, RegionHistory] = field(default_factory=dict)
     record_time: str = ""
+    highest_object_id: int = 0
 
 
 @dataclass(eq=False)

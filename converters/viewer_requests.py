@@ -6,9 +6,10 @@
     {"action": "cuboids", "object": "new" | 3, "label": "Car", "cuboids": [{"frame": 2, "cuboid": {...}}]}
     {"action": "fit", "object": 3, "frames": [2]}
 
-Each may carry `"edits": [{"object": 3, "frame": 1, "cuboid": {"center_m", "size_lwh_m", "yaw_rad"}}]`, cuboids that a person moved and that
-no draft may show yet, `"gone": [{"object": 4, "frames": [0, 1]}]`, what a person deleted likewise, and `"seconds"`, how long the answer may
-take at the most. Frames count within the task; metres, LiDAR frame.
+Each may carry `"edits": [{"object": 3, "frame": 1, "cuboid": {"center_m", "size_lwh_m", "yaw_rad"}}]`, cuboids that a person moved and
+that no draft may show yet; `"gone": [{"object": 4, "frames": [0, 1]}]`, what a person deleted likewise; `"highest_object": 4`, the highest
+number that an object of the page has or had; and `"seconds"`, how long the answer may take at the most. Frames count within the task; metres,
+LiDAR frame.
 """
 
 from __future__ import annotations
@@ -58,12 +59,13 @@ ViewerAction: TypeAlias = UserPrompt | FollowRequest | CuboidsRequest | FitReque
 
 @dataclass(frozen=True)
 class ViewerRequest:
-    """One request. edits: {(object, frame): cuboid}. gone: {(object, frame)}."""
+    """One request. edits: {(object, frame): cuboid}. gone: {(object, frame)}. highest_object_id: of all that the page shows or showed."""
 
     action: ViewerAction
     edits: Mapping[tuple[int, int], Cuboid]
     gone: frozenset[tuple[int, int]]
     seconds: float | None
+    highest_object_id: int = 0
 
 
 def is_viewer_request(context: Mapping[str, object]) -> bool:
@@ -87,7 +89,14 @@ def parse_viewer_request(context: Mapping[str, object], config: LabelConfig, cli
         seconds = _number(seconds, "seconds")
         if seconds < 0:
             raise _wrong("seconds", "a number from 0 on", seconds)
-    return ViewerRequest(_action(fields, config, clip), _edits(fields.get("edits", ()), clip), _gone(fields.get("gone", ()), clip), seconds)
+    highest = fields.get("highest_object")
+    return ViewerRequest(
+        _action(fields, config, clip),
+        _edits(fields.get("edits", ()), clip),
+        _gone(fields.get("gone", ()), clip),
+        seconds,
+        0 if highest in (None, 0) else _object(highest, "highest_object"),
+    )
 
 
 def _action(fields: Mapping[str, object], config: LabelConfig, clip: Clip) -> ViewerAction:

@@ -93,6 +93,8 @@ def _inside_box(scene: FrameScene, allowed: BoolArray, box: Float64Array) -> Lid
     around = scene.is_object & _in_box(scene, box, margin_m=3.0)
     rows = np.flatnonzero(around)
     inside = allowed[rows]
+    if not inside.any():
+        return LidarSegment(np.zeros(len(scene), dtype=np.bool_), 0.0)
     gap_m = usual_gap(float(np.hypot(*(box[:2] + box[2:]) / 2)))
     group = groups_at_gap(scene.upright_m(rows), gap_m)
     share = np.bincount(group, weights=inside) / np.bincount(group)

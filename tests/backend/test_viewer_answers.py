@@ -143,6 +143,14 @@ def test_after_a_restart_a_cuboid_set_by_hand_is_still_one(client: TestClient, r
     assert cuboids(project, merged(first, second, third))[2] == edited
 
 
+def test_after_a_restart_no_number_is_given_twice(client: TestClient, restarted: TestClient, project: Project) -> None:
+    _, before = ask(client, project, **click(project, project.visible()))
+    # No draft has been saved yet: only the page knows of the object.
+    results, after = ask(restarted, project, **click(project, project.visible(camera="front_left")), highest_object=before["object"])
+    assert after["object"] == before["object"] + 1
+    assert objects(results) == {after["object"]}
+
+
 def test_a_cuboid_on_a_frame_without_the_object_takes_the_points_inside(client: TestClient, project: Project) -> None:
     wanted = project.visible()
     ask(client, project, **click(project, wanted), seconds=0)

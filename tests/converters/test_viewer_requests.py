@@ -97,6 +97,7 @@ def test_the_other_actions() -> None:
         ),
         ({"action": "fit", "object": 1, "frames": [0], "gone": [{"object": 1}]}, "gone"),
         ({"action": "fit", "object": 1, "frames": [0], "seconds": -1}, "seconds"),
+        ({"action": "fit", "object": 1, "frames": [0], "highest_object": "all"}, "highest_object"),
     ],
 )
 def test_what_is_refused_names_the_field(fields: dict[str, Any], where: str) -> None:

@@ -311,7 +311,7 @@ export class Workspace {
     const key = Symbol();
     if (text) this.setWork(key, { text, done: 0, total: 0, cancel: () => undefined });
     try {
-      const answer = await editor.ask({ ...request, edits, gone: this.gone }, signal);
+      const answer = await editor.ask({ ...request, edits, gone: this.gone, highest_object: this.highestObject }, signal);
       if (editor.shown !== shown) return null; // another annotation was opened meanwhile: the answer is not for it
       editor.show(answer.results);
       this.readEditor();
@@ -325,6 +325,11 @@ export class Workspace {
     } finally {
       if (text) this.setWork(key, null);
     }
+  }
+
+  /** So that a backend that was restarted gives no number twice: it may not have seen a draft with all of these objects yet. */
+  private get highestObject(): number {
+    return Math.max(0, ...this.seen.keys(), ...this.objects.keys());
   }
 
   private get gone(): { object: number; frames: number[] }[] {
