@@ -8,8 +8,8 @@
 
 Each may carry `"edits": [{"object": 3, "frame": 1, "cuboid": {"center_m", "size_lwh_m", "yaw_rad"}}]`, cuboids that a person moved and
 that no draft may show yet; `"gone": [{"object": 4, "frames": [0, 1]}]`, what a person deleted likewise; `"highest_object": 4`, the highest
-number that an object of the page has or had; and `"seconds"`, how long the answer may take at the most. Frames count within the task; metres,
-LiDAR frame.
+number that an object of the page has or had; and `"seconds"`, how long the answer may take at the most. Frames count within the task;
+metres, LiDAR frame.
 """
 
 from __future__ import annotations
