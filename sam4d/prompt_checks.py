@@ -41,6 +41,11 @@ def needs_a_beginning(object_id: int, frame_index: int) -> InputError:
     return InputError(where, "a positive click, a box or a mask to begin an object with", "negative clicks only")
 
 
+def no_such_object(object_id: int, known: Sequence[int]) -> InputError:
+    """What to raise where an object is to be removed that a session does not have."""
+    return InputError("remove_object", f"one of the session's objects ({', '.join(map(str, known)) or 'none'})", str(object_id))
+
+
 def pass_frames(start: int, stop: int | None, frame_count: int, *, reverse: bool) -> range:
     """The frames of `Session.propagate`. Raises InputError: `start` outside the clip."""
     if not 0 <= start < frame_count:

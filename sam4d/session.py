@@ -13,8 +13,8 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 
 from sam4d.geometry import BoolArray
-from sam4d.prompt_checks import check_prompts, needs_a_beginning, pass_frames, says_where
-from sam4d.structures import LIDAR, Clip, FrameMasks, InputError, MaskPrompt, ObjectMasks, Prompt, UInt8Array
+from sam4d.prompt_checks import check_prompts, needs_a_beginning, no_such_object, pass_frames, says_where
+from sam4d.structures import LIDAR, Clip, FrameMasks, MaskPrompt, ObjectMasks, Prompt, UInt8Array
 
 TrackT = TypeVar("TrackT")
 
@@ -165,8 +165,7 @@ class TrackingSession(Generic[TrackT]):
 
     def remove_object(self, object_id: int) -> None:
         if object_id not in self._objects:
-            known = ", ".join(map(str, self.object_ids)) or "none"
-            raise InputError("remove_object", f"one of the session's objects ({known})", str(object_id))
+            raise no_such_object(object_id, self.object_ids)
         del self._objects[object_id]
 
     def prompts_for(self, object_id: int, frame_index: int, lidar_mask: BoolArray) -> tuple[Prompt, ...]:

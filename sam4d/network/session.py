@@ -27,9 +27,9 @@ from sam4d.network.asked_passes import Clicks, asked_passes
 from sam4d.network.encoded_clip import EncodedClip, FrameOfClip, Network, fused_logits
 from sam4d.network.masks import filled_masks, object_masks, sample_of, spread_points
 from sam4d.network.tracked_object import Basis, FrameAnswer, TrackedObject, frames_of
-from sam4d.prompt_checks import check_prompts, needs_a_beginning, pass_frames, says_where
+from sam4d.prompt_checks import check_prompts, needs_a_beginning, no_such_object, pass_frames, says_where
 from sam4d.session import empty_masks
-from sam4d.structures import LIDAR, BoxPrompt, Clip, Float32Array, FrameMasks, InputError, MaskPrompt, ObjectMasks, PointPrompt, Prompt
+from sam4d.structures import LIDAR, BoxPrompt, Clip, Float32Array, FrameMasks, MaskPrompt, ObjectMasks, PointPrompt, Prompt
 
 POINTS_SEEN = 3
 """A camera that sees fewer of an object's points does not show it."""
@@ -131,8 +131,7 @@ class NetworkSession:
     def remove_object(self, object_id: int) -> None:
         """Raises InputError where there is no such object."""
         if object_id not in self._objects:
-            known = ", ".join(map(str, self.object_ids)) or "none"
-            raise InputError("remove_object", f"one of the session's objects ({known})", str(object_id))
+            raise no_such_object(object_id, self.object_ids)
         del self._objects[object_id]
 
     def prompts_for(self, object_id: int, frame_index: int, lidar_mask: BoolArray) -> tuple[Prompt, ...]:
