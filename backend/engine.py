@@ -14,4 +14,5 @@ def predictor_of(settings: Settings) -> Predictor:
         device=settings.device,
         precision=settings.precision,
         compiled=settings.compiled,
+        sparse_convolution=settings.sparse_convolution,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar, get_args
 from urllib.parse import urlsplit
 
-from sam4d.predictor import DeviceName, EngineName, Precision
+from sam4d.predictor import DeviceName, EngineName, Precision, SparseConvolution
 from sam4d.structures import InputError
 
 ChoiceT = TypeVar("ChoiceT", bound=str)
@@ -26,13 +26,13 @@ class Settings:
     data_root: folder that Label Studio serves as its local files, or None.
     label_studio_url, label_studio_api_key: where files come from that are not below the data root; the key is a legacy token or a
     personal access token. engine: "auto" is the network where there is a checkpoint. checkpoint: the network's weights; device, precision,
-    compiled: how it computes, see `sam4d.build_predictor`. interactive_seconds: how long one click may take. batch_seconds: how long one
-    request without a click may take for all its tasks together (Label Studio gives up after 100). masks_per_task: how many brush masks a
-    pre-annotation may hold at the most. session_count, session_bytes: how many tasks stay open, and how much memory they may hold
-    together. workers: processes; open tasks are not shared between them. threads: requests answered at the same time by one process.
-    request_bytes: the largest request (Label Studio sends a task with all its drafts). file_bytes, cache_bytes: the largest file that is
-    read, and the disk that downloaded ones may take. model_dir: where downloaded files are kept between starts; None keeps them in a
-    temporary folder that goes with the process.
+    compiled, sparse_convolution: how it computes, see `sam4d.build_predictor`. interactive_seconds: how long one click may take.
+    batch_seconds: how long one request without a click may take for all its tasks together (Label Studio gives up after 100).
+    masks_per_task: how many brush masks a pre-annotation may hold at the most. session_count, session_bytes: how many tasks stay open, and
+    how much memory they may hold together. workers: processes; open tasks are not shared between them. threads: requests answered at the
+    same time by one process. request_bytes: the largest request (Label Studio sends a task with all its drafts). file_bytes, cache_bytes:
+    the largest file that is read, and the disk that downloaded ones may take. model_dir: where downloaded files are kept between starts;
+    None keeps them in a temporary folder that goes with the process.
     """
 
     host: str = "127.0.0.1"
@@ -46,6 +46,7 @@ class Settings:
     device: DeviceName = "auto"
     precision: Precision = "auto"
     compiled: bool = False
+    sparse_convolution: SparseConvolution = "torch"
     interactive_seconds: float = 8.0
     batch_seconds: float = 80.0
     masks_per_task: int = 60
@@ -68,13 +69,19 @@ class Settings:
             "SAM4D_DEVICE": self.device,
             "SAM4D_PRECISION": self.precision,
             "SAM4D_COMPILE": "yes" if self.compiled else "no",
+            "SAM4D_SPARSE_CONVOLUTION": self.sparse_convolution,
         }
         return chosen if self.checkpoint is None else {**chosen, "SAM4D_CHECKPOINT": str(self.checkpoint)}
 
     def of_engine_only(self) -> Settings:
         """The defaults with the engine of these settings."""
         return Settings(
-            engine=self.engine, checkpoint=self.checkpoint, device=self.device, precision=self.precision, compiled=self.compiled
+            engine=self.engine,
+            checkpoint=self.checkpoint,
+            device=self.device,
+            precision=self.precision,
+            compiled=self.compiled,
+            sparse_convolution=self.sparse_convolution,
         )
 
     def environment(self) -> dict[str, str]:
@@ -106,6 +113,7 @@ class Settings:
             device=_choice(values, "SAM4D_DEVICE", cls.device, get_args(DeviceName)),
             precision=_choice(values, "SAM4D_PRECISION", cls.precision, get_args(Precision)),
             compiled=_choice(values, "SAM4D_COMPILE", "no", ("no", "yes")) == "yes",
+            sparse_convolution=_choice(values, "SAM4D_SPARSE_CONVOLUTION", cls.sparse_convolution, get_args(SparseConvolution)),
             interactive_seconds=_number(values, "SAM4D_INTERACTIVE_SECONDS", cls.interactive_seconds, 0.0, 95.0),
             batch_seconds=_number(values, "SAM4D_BATCH_SECONDS", cls.batch_seconds, 1.0, 3600.0),
             masks_per_task=_integer(values, "SAM4D_MASKS_PER_TASK", cls.masks_per_task, 1, 100_000),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 EngineName: TypeAlias = Literal["auto", "geometric", "sam4d"]
 DeviceName: TypeAlias = Literal["auto", "cpu", "cuda"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
+SparseConvolution: TypeAlias = Literal["torch", "spconv"]
 
 
 class Session(Protocol):
@@ -81,6 +82,7 @@ def build_predictor(
     device: DeviceName = "auto",
     precision: Precision = "auto",
     compiled: bool = False,
+    sparse_convolution: SparseConvolution = "torch",
 ) -> Predictor:
     """The engine by name.
 
@@ -90,6 +92,7 @@ def build_predictor(
         device: for the network; "auto" is CUDA where there is some.
         precision: for the network; "auto" is bfloat16 on CUDA and float32 on the CPU.
         compiled: compile what can be (torch.compile).
+        sparse_convolution: for the network; "spconv" leaves the larger part of it to spconv-cu120, which is meant for CUDA.
 
     Raises:
         InputError: an unknown engine, the network without a checkpoint or with one that is not its own, a device that is not there.
@@ -104,4 +107,4 @@ def build_predictor(
         raise InputError("checkpoint", "the network's weights (SAM4D_CHECKPOINT), because the engine is sam4d", "none")
     from sam4d.network.predictor import NetworkPredictor
 
-    return NetworkPredictor(checkpoint, device, precision, compiled=compiled)
+    return NetworkPredictor(checkpoint, device, precision, compiled=compiled, sparse_convolution=sparse_convolution)

@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+ROWS_AT_ONCE = 512
+"""Of a perceptron on a CPU: what lies between its layers then stays in the caches."""
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attention of one head: (B, Q, C), (B, K, C), (B, K, C) -> (B, Q, C).
+
+    PyTorch hands out queries to the processors in blocks of 256, of which one often gets a block more than the others, and these
+    wait for it. So every processor is given its share of the queries as a head of its own.
+    """
+    shares = torch.get_num_threads() if queries.device.type == "cpu" else 1
+    batch, count, width = queries.shape
+    size = -(-count // shares)
+    shared = functional.pad(queries, (0, 0, 0, size * shares - count)).view(batch, shares, size, width)
+    keys, values = keys[:, None].expand(-1, shares, -1, -1), values[:, None].expand(-1, shares, -1, -1)
+    return functional.scaled_dot_product_attention(shared, keys, values).reshape(batch, -1, width)[:, :count]
+
+
+def by_rows(perceptron: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
+    """A perceptron's answer (..., D) to features (..., C), on a CPU some rows at a time."""
+    rows = features.reshape(-1, features.shape[-1])
+    if rows.device.type != "cpu" or len(rows) <= ROWS_AT_ONCE:
+        return perceptron(features)
+    return torch.cat([perceptron(part) for part in torch.split(rows, ROWS_AT_ONCE)]).view(*features.shape[:-1], -1)
 
 
 class Attention(nn.Module):
@@ -34,6 +59,9 @@ class Attention(nn.Module):
     def attend(self, queries: Tensor, projected_keys: Tensor, projected_values: Tensor) -> Tensor:
         """As `forward`, with keys and values that are projected already, each (B, K, inner_width). Queries may be (1, Q, width)."""
         projected_queries = self.q_proj(queries).expand(len(projected_keys), -1, -1)
+        if self.heads == 1:
+            alone: Tensor = self.out_proj(attend(projected_queries, projected_keys, projected_values))
+            return alone
         attended = functional.scaled_dot_product_attention(
             self._split(projected_queries), self._split(projected_keys), self._split(projected_values)
         )
@@ -56,5 +84,5 @@ class Perceptron(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """float (..., widths[0]) -> (..., widths[-1])."""
         for index, layer in enumerate(self.layers):
-            features = layer(features if index == 0 else torch.relu(features))
+            features = layer(features if index == 0 else features.relu_())
         return features

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sam4d.modeling.attention import by_rows
 from sam4d.structures import UInt8Array
 
 IMAGE_SIZE_PX = 768
@@ -127,10 +128,9 @@ class HieraBlock(nn.Module):
 
     def __init__(self, width: int, out_width: int, heads: int, window: int, *, pooled: bool) -> None:
         super().__init__()
-        self.window = window
         self.pooled = pooled
         self.norm1 = nn.LayerNorm(width, eps=_LAYER_NORM_EPS)
-        self.attn = WindowAttention(width, out_width, heads, pooled=pooled)
+        self.attn = WindowAttention(width, out_width, heads, window, pooled=pooled)
         self.norm2 = nn.LayerNorm(out_width, eps=_LAYER_NORM_EPS)
         self.mlp = Mlp(out_width, 4 * out_width)
         self.proj = nn.Linear(width, out_width) if width != out_width else None
@@ -141,35 +141,38 @@ class HieraBlock(nn.Module):
         shortcut = x if self.proj is None else self.proj(normalised)
         if self.pooled:
             shortcut = _pool(shortcut)
-        batch, height, width = shortcut.shape[:3]
-        if self.window == 0:
-            x = shortcut + self.attn(normalised)
-        else:
-            attended = self.attn(_to_windows(normalised, self.window))
-            side = self.window // 2 if self.pooled else self.window
-            x = shortcut + _from_windows(attended, side, batch, height, width)
+        x = shortcut + self.attn(normalised)
         return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
 
 
 class WindowAttention(nn.Module):
-    """Multi-head self-attention within each image (or window) of a batch, its queries max-pooled 2 x 2 where `pooled`."""
+    """Multi-head self-attention within windows, or within the whole image where `window` is 0; queries max-pooled 2 x 2 where `pooled`."""
 
-    def __init__(self, width: int, out_width: int, heads: int, *, pooled: bool) -> None:
+    def __init__(self, width: int, out_width: int, heads: int, window: int, *, pooled: bool) -> None:
         super().__init__()
         self.heads = heads
+        self.window = window
         self.pooled = pooled
         self.qkv = nn.Linear(width, 3 * out_width)
         self.proj = nn.Linear(out_width, out_width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, width) -> (B, H, W, out_width), or half of H and W where pooled."""
-        queries, keys, values = self.qkv(x).chunk(3, dim=-1)
+        projected = self.qkv(x)
+        if self.window:
+            # What fills up windows is zero before its projection, and attended to.
+            projected = _to_windows(projected, self.window, filled_with=self.qkv.bias)
+        queries, keys, values = projected.chunk(3, dim=-1)
         if self.pooled:
             queries = _pool(queries)
-        height, width = queries.shape[1:3]
+        side = queries.shape[1:3]
         attended = functional.scaled_dot_product_attention(self._heads_first(queries), self._heads_first(keys), self._heads_first(values))
-        projected: Tensor = self.proj(attended.transpose(1, 2).reshape(len(x), height, width, -1))
-        return projected
+        attended = attended.transpose(1, 2).reshape(len(queries), *side, -1)
+        if self.window:
+            height, width = (length // 2 if self.pooled else length for length in x.shape[1:3])
+            attended = _from_windows(attended, side[0], len(x), height, width)
+        answer: Tensor = self.proj(attended)
+        return answer
 
     def _heads_first(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, heads, H * W, C / heads)."""
@@ -186,8 +189,7 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., width) -> (..., width)."""
-        projected: Tensor = self.layers[1](functional.gelu(self.layers[0](x)))
-        return projected
+        return by_rows(lambda rows: self.layers[1](functional.gelu(self.layers[0](rows))), x)
 
 
 class Neck(nn.Module):
@@ -213,8 +215,8 @@ class Projection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, width, H, W) -> (B, out_width, H, W)."""
-        projected: Tensor = self.conv(x)
-        return projected
+        projected = functional.linear(x.movedim(1, -1), self.conv.weight.flatten(1), self.conv.bias)
+        return projected.movedim(-1, 1)
 
 
 def _pool(x: Tensor) -> Tensor:
@@ -222,11 +224,14 @@ def _pool(x: Tensor) -> Tensor:
     return functional.max_pool2d(x.permute(0, 3, 1, 2), kernel_size=2).permute(0, 2, 3, 1)
 
 
-def _to_windows(x: Tensor, side: int) -> Tensor:
-    """(B, H, W, C) -> (B * windows, side, side, C). Zeros fill up windows at the right and at the bottom, and are attended to."""
+def _to_windows(x: Tensor, side: int, filled_with: Tensor) -> Tensor:
+    """(B, H, W, C) -> (B * windows, side, side, C). Windows at the right and at the bottom are filled up with a vector (C,)."""
     batch, height, width, channels = x.shape
-    x = functional.pad(x, (0, 0, 0, -width % side, 0, -height % side))
-    rows, columns = x.shape[1] // side, x.shape[2] // side
+    rows, columns = -(-height // side), -(-width // side)
+    if (rows * side, columns * side) != (height, width):
+        filled = filled_with.to(x.dtype).expand(batch, rows * side, columns * side, channels).clone()
+        filled[:, :height, :width] = x
+        x = filled
     return x.view(batch, rows, side, columns, side, channels).transpose(2, 3).reshape(-1, side, side, channels)
 
 
@@ -234,4 +239,4 @@ def _from_windows(windows: Tensor, side: int, batch: int, height: int, width: in
     """(batch * windows, side, side, C) -> (batch, height, width, C), without what filled the windows up. Inverse of `_to_windows`."""
     rows, columns = -(-height // side), -(-width // side)
     x = windows.view(batch, rows, columns, side, side, -1).transpose(2, 3)
-    return x.reshape(batch, rows * side, columns * side, -1)[:, :height, :width]
+    return x.reshape(batch, rows * side, columns * side, -1)[:, :height, :width].contiguous()

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from sam4d.modeling.attention import Attention
+from sam4d.modeling.attention import Attention, attend, by_rows
 
 POSITION_WEIGHT = 0.1
 """How much of its position encoding is added to a feature that goes in (released model)."""
@@ -47,8 +46,7 @@ class MemoryCrossAttention(Attention):
     def look(self, queries: Tensor, keys: Tensor, contents: Tensor) -> Tensor:
         """Queries (1 or B, Q, C); keys, which are contents with positions, and contents (B, K, C) -> (B, Q, C)."""
         asked = (self.q_proj(queries) @ self.k_proj.weight).expand(len(keys), -1, -1)
-        seen = functional.scaled_dot_product_attention(asked[:, None], keys[:, None], contents[:, None])[:, 0]
-        projected: Tensor = self.out_proj(self.v_proj(seen))
+        projected: Tensor = self.out_proj(self.v_proj(attend(asked, keys, contents)))
         return projected
 
 
@@ -73,8 +71,7 @@ class MemoryAttentionLayer(nn.Module):
         normal = self.norm1(features)
         features = features + self.self_attn(normal, normal, normal)
         features = features + self.cross_attn_image.look(self.norm2(features), keys, contents)
-        added: Tensor = features + self.linear2(torch.relu(self.linear1(self.norm3(features))))
-        return added
+        return features + by_rows(lambda rows: self.linear2(self.linear1(rows).relu_()), self.norm3(features))
 
 
 class MemoryAttention(nn.Module):

@@ -11,11 +11,14 @@ Kernel layouts, tap orders and the border rule are those of the released model (
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+KeptT = TypeVar("KeptT")
 
 CELL_LIMIT = 2**20 - 64
 """Coordinates of cells are below this in magnitude, so that three of them and their neighbours fit into one 63-bit key."""
@@ -65,6 +68,7 @@ class Cells:
         self._distinct_cells: Cells | None = None
         self._neighbours: dict[int, tuple[TapRows, ...]] = {}
         self._coarser: dict[int, CoarserCells] = {}
+        self._kept: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
         return len(self.coordinates)
@@ -117,6 +121,13 @@ class Cells:
         if stride not in self._coarser:
             self._coarser[stride] = self._find_coarser(stride)
         return self._coarser[stride]
+
+    def kept(self, key: Hashable, make: Callable[[], KeptT]) -> KeptT:
+        """What another way of computing needs of these cells: made once, kept as long as they are."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        kept: KeptT = self._kept[key]
+        return kept
 
     def _find_neighbours(self, kernel_size: int) -> Iterator[TapRows]:
         keys, k, r = self._keys, kernel_size, kernel_size // 2
@@ -207,6 +218,9 @@ class SubmanifoldConv(SparseModule):
     k = 1, which treats every row by itself.
     """
 
+    computed_by: Callable[[Cells, Tensor], Tensor] | None = None
+    """Something else that does the sum over the taps for distinct cells, see `spconv_taps`."""
+
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, bias: bool = False) -> None:
         super().__init__()
         if kernel_size % 2 != 1:
@@ -219,6 +233,8 @@ class SubmanifoldConv(SparseModule):
         if self.kernel_size == 1:
             return x.with_features(_add_bias(x.features @ self.kernel, self.bias))
         features = x.cells.distinct_features(x.features)
+        if self.computed_by is not None:
+            return x.with_features(x.cells.row_features(_add_bias(self.computed_by(x.cells.distinct, features), self.bias)))
         last_tap = self.kernel_size**3 - 1
         # In the weights' precision, also where the products are computed in less.
         sums = (features @ self.kernel[last_tap // 2]).to(self.kernel.dtype)

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from sam4d.checkpoint import Checkpoint, check_fits, digest_of, read_checkpoint
 from sam4d.modeling.sam4d import Sam4D
+from sam4d.modeling.spconv_taps import use_spconv
 from sam4d.network.encoded_clip import EncodedClip
 from sam4d.network.session import NetworkSession
 from sam4d.network.side_by_side import side_by_side
-from sam4d.predictor import DeviceName, Precision
+from sam4d.predictor import DeviceName, Precision, SparseConvolution
 from sam4d.structures import Clip, InputError
 
 FirstT = TypeVar("FirstT")
@@ -38,9 +39,10 @@ class NetworkPredictor:
         device: "auto" is CUDA where PyTorch sees one.
         precision: "bfloat16" computes products in half the bits (on a CPU only where it has instructions for it); "auto" does so on CUDA.
         compiled: compile the image encoder with torch.compile; the first frame then takes a minute longer.
+        sparse_convolution: "spconv" leaves the larger part of the sparse convolutions to spconv-cu120, which is meant for CUDA.
 
     Raises:
-        InputError: a checkpoint that is not this network's, CUDA asked for but absent.
+        InputError: a checkpoint that is not this network's, CUDA asked for but absent, spconv asked for but not installed.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class NetworkPredictor:
         precision: Precision = "auto",
         *,
         compiled: bool = False,
+        sparse_convolution: SparseConvolution = "torch",
     ) -> None:
         self.device = _device(device)
         self._dtype = _dtype(precision, self.device)
@@ -69,6 +72,10 @@ class NetworkPredictor:
         self.model = model.eval().requires_grad_(False)
         if compiled:
             self.model.pure_model.backbone.image.compile()
+        if sparse_convolution == "spconv":
+            _use_spconv(self.model)
+        elif sparse_convolution != "torch":
+            raise InputError("sparse_convolution", "torch or spconv", repr(sparse_convolution))
         self._digest = read.digest
         self._threads = torch.get_num_threads()
 
@@ -115,6 +122,13 @@ class NetworkPredictor:
 
 def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
+
+
+def _use_spconv(model: Sam4D) -> None:
+    try:
+        use_spconv(model)
+    except ImportError as error:
+        raise InputError("sparse_convolution", "torch, or spconv where spconv-cu120 is installed", f"spconv, and {error}") from None
 
 
 def _device(name: DeviceName) -> torch.device:
