@@ -23,7 +23,7 @@ def answer_viewer(task: OpenTask, request: ViewerRequest, version: str, seconds:
         InputError: an object that is not there, or a prompt that cannot be answered; the task is then as before.
     """
     task.highest_object_id = max(task.highest_object_id, request.highest_object_id)
-    take_viewer_edits(task, request.gone, request.edits)
+    take_viewer_edits(task, request.gone, request.edits, request.labels)
     action = request.action
     if isinstance(action, FollowRequest):
         return _follow(task, action, version, clock() + seconds, clock)

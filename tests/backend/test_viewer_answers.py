@@ -196,3 +196,21 @@ def test_the_view_is_told_why_something_cannot_be_done(client: TestClient, proje
         results, notes = ask(client, project, **fields)
         assert results == []
         assert said in notes["error"]
+
+
+def test_a_box_in_a_camera(client: TestClient, project: Project) -> None:
+    truth = project.visible().masks[0].camera_masks["front"]
+    rows, columns = np.nonzero(truth)
+    box = [int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1]
+    results, notes = ask(client, project, action="box", object="new", label="Car", frame=0, camera="front", box_px=box)
+    assert notes["object"] == 1
+    (found,) = regions_to_masklets(results, project.window, project.drive.clip)
+    seen = found.masks[0].camera_masks["front"]
+    assert (seen & truth).sum() / (seen | truth).sum() > 0.5
+
+
+def test_a_label_that_no_draft_shows_yet(client: TestClient, project: Project) -> None:
+    wanted = project.visible()
+    ask(client, project, **click(project, wanted), seconds=0)
+    results, _ = ask(client, project, action="follow", object=1, frame=1, direction="forwards", labels=[{"object": 1, "label": "Object"}])
+    assert {region["meta"]["sam4d"]["label"] for region in results} == {"Object"}

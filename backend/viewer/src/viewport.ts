@@ -1,5 +1,5 @@
 // The cloud of the frame in view with everything in it, and what the pointer does there.
-import { boundsInBox, pickPoint } from "./picking.ts";
+import { boundsInBox, imageBox, pickPoint } from "./picking.ts";
 import { CloudPoints, MERGED_POINTS } from "./cloud_points.ts";
 import { NO_HEIGHT, type Cloud } from "./cloud_file.ts";
 import { egoMotion } from "./clip.ts";
@@ -7,9 +7,11 @@ import { decodeRows } from "./coco_rle.ts";
 import { colourPoints, objectColour, parseColour, type CameraImage, type Rgb } from "./colours.ts";
 import { contains, moved, type Cuboid } from "./cuboid.ts";
 import { CuboidLines, type ShownCuboid } from "./cuboid_lines.ts";
+import { standingIn } from "./drawn.ts";
 import { element } from "./elements.ts";
 import { Frusta } from "./frusta.ts";
 import { forwardYaw } from "./birds_eye.ts";
+import type { ObjectOnFrame } from "./objects.ts";
 import type { Stage } from "./stage.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -87,6 +89,7 @@ export class Viewport {
       this.owner = new Uint16Array(cloud.count);
     }
     this.images = [];
+    workspace.noteSweep(frame);
     this.paint();
     this.points.show(cloud, this.shade);
     this.placeMerged();
@@ -131,11 +134,12 @@ export class Viewport {
     let selected = -1;
     for (const object of workspace.objects.values()) {
       const part = object.frames.get(this.cloudFrame);
-      if (!part?.points) continue;
+      if (!part || !holdsPoints(part)) continue;
       palette.push(this.colourOf(object.id, object.label));
       if (object.id === workspace.selected) selected = palette.length;
       try {
-        for (const row of decodeRows(part.points, cloud.count)) this.owner[row] = palette.length;
+        const rows = part.points ? decodeRows(part.points, cloud.count) : part.cuboid ? standingIn(cloud, part.cuboid) : [];
+        for (const row of rows) this.owner[row] = palette.length;
       } catch (error) {
         workspace.say(`The points of #${object.id} cannot be shown: ${sentence(error)}`, "error");
       }
@@ -272,6 +276,14 @@ export class Viewport {
 
   private box(from: { u: number; v: number }, to: { u: number; v: number }): void {
     const box = { u0: Math.min(from.u, to.u), v0: Math.min(from.v, to.v), u1: Math.max(from.u, to.u), v1: Math.max(from.v, to.v) };
+    const camera = this.stage.lookingThrough;
+    if (camera) {
+      const tag = Object.entries(this.workspace.clip.cameras).find(([, other]) => other === camera)?.[0];
+      const pixels = imageBox(box, this.stage.width, this.stage.height, camera);
+      if (tag && pixels && this.workspace.clip.frames[this.cloudFrame]?.images[tag]) void this.workspace.promptCameraBox(tag, pixels);
+      else this.workspace.say("There is no image in that box.", "error");
+      return;
+    }
     const bounds = this.cloud && boundsInBox(this.cloud, this.shade, this.stage.projection, box, SAME_THING_M);
     if (bounds) void this.workspace.promptBox(bounds);
     else this.workspace.say("Nothing stands in that box.", "error");
@@ -280,7 +292,7 @@ export class Viewport {
   private ownerOf(row: number): number | null {
     const own = this.owner[row];
     if (!own) return null;
-    const shown = [...this.workspace.objects.values()].filter((object) => object.frames.get(this.cloudFrame)?.points);
+    const shown = [...this.workspace.objects.values()].filter((object) => holdsPoints(object.frames.get(this.cloudFrame)));
     return shown[own - 1]?.id ?? null;
   }
 
@@ -297,6 +309,11 @@ export class Viewport {
     }
     return null;
   }
+}
+
+/** Points of its own, or those in its cuboid. */
+function holdsPoints(part: ObjectOnFrame | undefined): boolean {
+  return part !== undefined && (part.points !== null || (part.drawn && part.cuboid !== null));
 }
 
 /** z of the ground near the vehicle, metres: the median of what its points say. */
