@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from playwright.sync_api import BrowserContext
+from scipy.spatial import cKDTree
 
 from backend.viewer_page import PAGE
 from converters.tasks import parse_task_data
@@ -277,6 +278,37 @@ def test_a_box_in_a_cameras_view_is_a_box_in_its_image(
     assert viewer.timeline == ["there"] * 5
 
 
+def test_the_sweeps_of_all_frames_lie_over_each_other(
+    viewer: ViewerPage, labelling: LabellingPage, drive: SyntheticDrive, seen_cars: list[Masklet]
+) -> None:
+    click_on(viewer, drive, seen_cars[0])
+    viewer.press("m")
+    merged = "() => [window.sam4d.viewport.points.mergedFrames.sort().join(), window.sam4d.viewport.merged.pointCount]"
+    viewer.frame.wait_for_function(f"() => ({merged})()[0] === '1,2,3,4'")
+    viewer.picture("merged")
+    count = len(drive.clip.frames[0].load_sweep().points_m)
+    assert viewer.frame.evaluate(merged)[1] > 2 * count
+    laid = np.array(
+        viewer.frame.evaluate(
+            "() => { const { geometry, matrix } = window.sam4d.viewport.points.merged.get(3);"
+            " return [...geometry.attributes.position.clone().applyMatrix4(matrix).array]; }"
+        )
+    ).reshape(-1, 3)
+    laid = laid[np.isfinite(laid).all(axis=1)]
+    points_m = drive.clip.frames[3].load_sweep().points_m.astype(np.float64)
+    wanted = drive.clip.lidar_SE3_lidar(0, 3).apply(points_m[np.isfinite(points_m).all(axis=1)])
+    assert cKDTree(wanted).query(laid[::50])[0].max() < 0.001
+
+    colours = "() => [...window.sam4d.viewport.points.merged.get(1).geometry.attributes.shade.array].join()"
+    before = viewer.frame.evaluate(colours)
+    viewer.press("Shift+Delete")
+    assert viewer.frame.evaluate(colours) != before, "the object's colour is gone from the other sweeps, too"
+    viewer.show_frame(3)
+    viewer.frame.wait_for_function(f"() => ({merged})()[0] === '0,1,2,4'")
+    viewer.press("m")
+    viewer.frame.wait_for_function(f"() => ({merged})()[1] === 0")
+
+
 def test_another_label_reaches_all_regions_and_the_export(
     viewer: ViewerPage, labelling: LabellingPage, project: LabellingProject, drive: SyntheticDrive, seen_cars: list[Masklet], tmp_path: Path
 ) -> None:
@@ -302,8 +334,7 @@ def test_what_was_drawn_by_hand_is_shown_as_it_will_be_exported(
     """A rectangle seen from above, and a mask in a camera."""
     car = seen_cars[0]
     u, v = view_of(project).to_pixels(np.array(car.cuboids[0].center_m))
-    labelling.pick_label("cuboid_bev", "Truck")
-    labelling.pick_tool(BEV, "rectangle-tool", smart=False)
+    labelling.pick_label("cuboid_bev", "Truck")  # takes the rectangle's tool up by itself
     labelling.paint(BEV, [(u - 14, v - 28), (u + 14, v + 28)])
     labelling.unselect()
     labelling.show_frame("front", 1)
