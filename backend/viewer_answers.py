@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from backend.answers import Answer, answer_prompt, engine_keeps_up, feed, take_over, unused_object_id
-from backend.edits import take_viewer_edits
+from backend.edits import remember, take_viewer_edits
 from backend.sessions import LabelledObject, OpenTask
 from converters.columns import standing_points
-from converters.viewer_requests import CuboidsRequest, FitRequest, FollowRequest, ViewerRequest
+from converters.regions import masklet_to_regions
+from converters.viewer_requests import CuboidsRequest, FitRequest, FollowRequest, ReadRequest, ViewerRequest
 from sam4d.session import empty_masks
 from sam4d.structures import LIDAR, Cuboid, InputError, Masklet, MaskPrompt, ObjectMasks
 
@@ -34,6 +35,8 @@ def answer_viewer(task: OpenTask, request: ViewerRequest, version: str, seconds:
         for frame_index in action.frames:
             labelled.cuboids_by_hand.pop(frame_index, None)
         return take_over(task, labelled, {}, version)
+    if isinstance(action, ReadRequest):
+        return _read(task, action, version)
     return answer_prompt(task, action, version, seconds, clock)
 
 
@@ -91,6 +94,16 @@ def _inside(task: OpenTask, labelled: LabelledObject, frame_index: int, cuboid: 
     prompt = MaskPrompt(object_id, frame_index, LIDAR, inside)
     labelled.prompts.append(prompt)
     return task.session.add_prompt(prompt)
+
+
+def _read(task: OpenTask, request: ReadRequest, version: str) -> Answer:
+    """What the draft's bird's-eye masks made of the points. The masks themselves stay as a person painted them."""
+    labelled = _known(task, request.object_id)
+    frames = [frame_index for frame_index in request.frames if frame_index in labelled.masklet.masks]
+    regions = masklet_to_regions(
+        labelled.masklet, task.window, task.clip, version, frames, by_hand=labelled.cuboids_by_hand, without_brushes=frames
+    )
+    return Answer(request.object_id, remember(task, regions, request.object_id), labelled.masklet.score, tuple(frames))
 
 
 def _known(task: OpenTask, object_id: int) -> LabelledObject:

@@ -6,6 +6,7 @@
     {"action": "follow", "object": 3, "frame": 4, "direction": "forwards" | "backwards"}
     {"action": "cuboids", "object": "new" | 3, "label": "Car", "cuboids": [{"frame": 2, "cuboid": {...}}]}
     {"action": "fit", "object": 3, "frames": [2]}
+    {"action": "read", "object": 3, "frames": [2]}
 
 Each may carry `"edits": [{"object": 3, "frame": 1, "cuboid": {"center_m", "size_lwh_m", "yaw_rad"}}]`, cuboids that a person moved and
 that no draft may show yet; `"gone": [{"object": 4, "frames": [0, 1]}]`, what a person deleted likewise; `"labels": [{"object": 3, "label":
@@ -56,7 +57,15 @@ class FitRequest:
     frames: tuple[int, ...]
 
 
-ViewerAction: TypeAlias = UserPrompt | FollowRequest | CuboidsRequest | FitRequest
+@dataclass(frozen=True)
+class ReadRequest:
+    """Say which points the object has on these frames: a person painted on its bird's-eye mask, and the draft shows it."""
+
+    object_id: int
+    frames: tuple[int, ...]
+
+
+ViewerAction: TypeAlias = UserPrompt | FollowRequest | CuboidsRequest | FitRequest | ReadRequest
 
 
 @dataclass(frozen=True)
@@ -138,7 +147,9 @@ def _action(fields: Mapping[str, object], config: LabelConfig, clip: Clip) -> Vi
         return CuboidsRequest(object_id, _label(fields.get("label"), config), dict(placed))
     if action == "fit":
         return FitRequest(_object(fields.get("object"), "object"), _frames(fields.get("frames"), "frames", clip))
-    raise _wrong("action", "prompt, box, follow, cuboids or fit", action)
+    if action == "read":
+        return ReadRequest(_object(fields.get("object"), "object"), _frames(fields.get("frames"), "frames", clip))
+    raise _wrong("action", "prompt, box, follow, cuboids, fit or read", action)
 
 
 def _points(fields: Mapping[str, object], frame_index: int) -> tuple[Prompt, bool]:

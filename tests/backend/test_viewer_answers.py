@@ -12,10 +12,12 @@ from starlette.testclient import TestClient
 
 from backend.asgi import create_app
 from backend.settings import Settings
+from converters.brush_rle import encode_mask
+from converters.coco_rle import decode_rle
 from converters.reconcile import regions_to_masklets
 from sam4d.structures import Cuboid, Masklet
 from tests.backend.conftest import Project
-from tests.backend.test_labelling import Results, frames, merged, objects, on
+from tests.backend.test_labelling import Results, frames, mask_of, merged, objects, on
 
 
 def ask(client: TestClient, project: Project, *records: Mapping[str, Any], **fields: Any) -> tuple[Results, dict[str, Any]]:
@@ -214,3 +216,22 @@ def test_a_label_that_no_draft_shows_yet(client: TestClient, project: Project) -
     ask(client, project, **click(project, wanted), seconds=0)
     results, _ = ask(client, project, action="follow", object=1, frame=1, direction="forwards", labels=[{"object": 1, "label": "Object"}])
     assert {region["meta"]["sam4d"]["label"] for region in results} == {"Object"}
+
+
+def test_points_are_read_off_a_mask_that_a_person_painted(client: TestClient, project: Project) -> None:
+    first, _ = ask(client, project, **click(project, project.visible()))
+    ask(client, project, project.draft(first), action="fit", object=1, frames=[3])
+    brush = on(first, "brush_bev", 0)
+    mask = mask_of(brush)
+    mask[: int(np.flatnonzero(mask.any(axis=1)).mean())] = False
+    brush["value"] = {**brush["value"], "rle": encode_mask(mask)}
+    painted = merged(first, [brush])
+    draft = project.draft(painted, minute=3)
+    results, notes = ask(client, project, draft, action="read", object=1, frames=[0])
+    assert notes == {"object": 1, "frames": [0]}
+    assert {result["from_name"] for result in results} == {"cuboid_bev", "z", "h"}, "the mask stays as it was painted"
+    (before,) = regions_to_masklets(first, project.window, project.drive.clip)
+    (after,) = regions_to_masklets(merged(painted, results), project.window, project.drive.clip)
+    assert 0 < after.masks[0].lidar_mask.sum() < before.masks[0].lidar_mask.sum()
+    told = decode_rle(on(results, "cuboid_bev", 0)["meta"]["sam4d"]["points"], after.masks[0].lidar_mask.shape, "told")
+    assert np.array_equal(told, after.masks[0].lidar_mask)

@@ -297,7 +297,8 @@ def test_the_sweeps_of_all_frames_lie_over_each_other(
     laid = laid[np.isfinite(laid).all(axis=1)]
     points_m = drive.clip.frames[3].load_sweep().points_m.astype(np.float64)
     wanted = drive.clip.lidar_SE3_lidar(0, 3).apply(points_m[np.isfinite(points_m).all(axis=1)])
-    assert cKDTree(wanted).query(laid[::50])[0].max() < 0.001
+    distances_m, _ = cKDTree(wanted).query(laid[::50])
+    assert np.max(distances_m) < 0.001
 
     colours = "() => [...window.sam4d.viewport.points.merged.get(1).geometry.attributes.shade.array].join()"
     before = viewer.frame.evaluate(colours)
@@ -307,6 +308,35 @@ def test_the_sweeps_of_all_frames_lie_over_each_other(
     viewer.frame.wait_for_function(f"() => ({merged})()[0] === '0,1,2,4'")
     viewer.press("m")
     viewer.frame.wait_for_function(f"() => ({merged})()[1] === 0")
+
+
+def test_what_is_painted_on_the_points_seen_from_above_shows_in_the_cloud(
+    viewer: ViewerPage, labelling: LabellingPage, project: LabellingProject, drive: SyntheticDrive, seen_cars: list[Masklet]
+) -> None:
+    """A stroke beside the car, over what stands there: in one step, with the stroke itself."""
+    click_on(viewer, drive, seen_cars[0])
+    count = "() => window.sam4d.workspace.selectedObject.frames.get(0).pointCount"
+    before = viewer.frame.evaluate(count)
+    u, v = view_of(project).to_pixels(np.array(seen_cars[0].cuboids[0].center_m))
+    labelling.page.evaluate(
+        "() => { const { annotationStore } = window.Htx; const annotation = annotationStore.selected;"
+        " annotation.selectArea([...annotation.regions].find(region => region.cleanId === 'o1-f0-brush_bev')); }"
+    )
+    labelling.pick_tool(BEV, "eraser", smart=False)
+    labelling.paint(BEV, [(u - 12, v - 20), (u + 12, v - 20)])
+    labelling.unselect()
+    viewer.frame.wait_for_function(f"(before) => ({count})() < before", arg=before)
+    viewer.picture("erased")
+    left = viewer.frame.evaluate(count)
+    assert 0.2 * before < left < 0.95 * before
+    viewer.press("Control+z")
+    assert viewer.frame.evaluate(count) == before
+    assert (
+        labelling.page.evaluate(
+            "() => [...window.Htx.annotationStore.selected.regions].find(region => region.cleanId === 'o1-f0-brush_bev').touches.length"
+        )
+        == 0
+    ), "the stroke is taken back with what came of it"
 
 
 def test_another_label_reaches_all_regions_and_the_export(

@@ -101,7 +101,9 @@ class ViewerPage:
             self.page.mouse.move(stage["x"] + u1, stage["y"] + v1, steps=6)
             self.page.mouse.up()
         self.wait_until_idle()
-        return dict(asked.value.post_data_json["context"]["sam4d"])
+        posted = asked.value.post_data_json
+        assert posted is not None
+        return dict(posted["context"]["sam4d"])
 
     def look_through(self, camera: str) -> None:
         """By a camera's image tag."""

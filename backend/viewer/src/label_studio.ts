@@ -37,6 +37,8 @@ interface EditorRegion {
   readonly width?: number;
   readonly height?: number;
   readonly rotation?: number;
+  /** Strokes that a person painted since the annotation was opened. */
+  readonly touches?: { readonly length: number };
   deleteRegion(): void;
 }
 
@@ -56,6 +58,8 @@ interface EditorAnnotation extends RecordedAnnotation {
   readonly regions: readonly EditorRegion[];
   readonly names: Map<string, EditorTag>;
   readonly suggestions: Map<string, unknown>;
+  readonly isDraftSaving: boolean;
+  readonly autosave?: { flush(): void };
   isReadOnly(): boolean;
   setSuggestions(results: readonly Result[]): void;
   acceptAllSuggestions(): void;
@@ -78,6 +82,9 @@ interface EditorWindow extends Window {
 export class RequestError extends Error {}
 
 const ANSWER_SECONDS = 110;
+const POINTS_TAG = "brush_bev";
+const DRAFT_MS = 15_000;
+const DRAFT_POLL_MS = 50;
 
 export class LabelStudio {
   private readonly editorWindow: EditorWindow;
@@ -165,9 +172,9 @@ export class LabelStudio {
 
   /**
    * Put results into the annotation, in place of the regions of the same ids, as one step of its undo history. Nothing else of the
-   * annotation is touched or written out.
+   * annotation is touched or written out. `joined`: together with the step before.
    */
-  show(results: readonly Result[]): void {
+  show(results: readonly Result[], joined = false): void {
     const annotation = this.annotation;
     const editor = this.editorWindow.Htx;
     if (!annotation || !editor || !results.length) return;
@@ -189,7 +196,31 @@ export class LabelStudio {
         if (!accepts) editor.setAutoAcceptSuggestions(false);
         for (const label of picked) label.setSelected?.(true);
       }
-    });
+    }, joined);
+  }
+
+  get isDrawing(): boolean {
+    return this.annotation?.isDrawing ?? false;
+  }
+
+  /** How many strokes people painted on an object's points seen from above, by object and frame. */
+  get strokes(): Map<string, { object: number; frame: number; count: number }> {
+    const strokes = new Map<string, { object: number; frame: number; count: number }>();
+    for (const region of this.annotation?.regions ?? []) {
+      const meta = region.meta?.sam4d;
+      if (!meta || meta.frame_index !== region.item_index || tagOf(region) !== POINTS_TAG) continue;
+      strokes.set(region.cleanId, { object: meta.object_id, frame: meta.frame_index, count: region.touches?.length ?? 0 });
+    }
+    return strokes;
+  }
+
+  /** Save the draft that Label Studio would save a few seconds later. */
+  async saveDraft(): Promise<void> {
+    const { annotation } = this;
+    annotation?.autosave?.flush();
+    for (const end = Date.now() + DRAFT_MS; annotation?.isDraftSaving && Date.now() < end; ) {
+      await new Promise((resolve) => setTimeout(resolve, DRAFT_POLL_MS));
+    }
   }
 
   deleteRegions(ids: ReadonlySet<string>): void {

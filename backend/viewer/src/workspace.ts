@@ -55,6 +55,7 @@ const FIRST_ANSWER_SECONDS = 0.6;
 const FOLLOW_SECONDS = 2.5;
 const WATCH_MS = 200;
 const TURN_MS = 60;
+const PAINTED_MS = 700;
 
 export class Workspace {
   objects: Map<number, LabelledObject> = new Map();
@@ -87,6 +88,10 @@ export class Workspace {
   /** Numbers of objects drawn by hand, by region; what stands under them, by frame and place. */
   private readonly drawnNumbers = new Map<string, number>();
   private readonly standing = new Map<string, Standing>();
+  /** Strokes on points seen from above, by region, and the object and frame whose points are to be read anew. */
+  private strokes = new Map<string, number>();
+  private painted: { object: number; frame: number } | null = null;
+  private reading: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     readonly clip: Clip,
@@ -192,6 +197,8 @@ export class Workspace {
       this.seen.clear();
       this.relabelled.clear();
       this.drawnNumbers.clear();
+      this.strokes.clear();
+      this.painted = null;
       this.birdsEye = editor.birdsEye;
       this.labels = editor.labels;
       if (!this.labels.some((label) => label.name === this.label)) this.label = this.labels[0]?.name ?? "";
@@ -204,6 +211,7 @@ export class Workspace {
       this.fingerprint = fingerprint;
       this.readRegions();
     }
+    this.watchStrokes(editor);
     const pagers = editor.pagers;
     for (const [name, frame] of pagers) {
       const before = this.pagers.get(name);
@@ -214,6 +222,39 @@ export class Workspace {
       }
     }
     this.pagers = pagers;
+  }
+
+  /** What a person paints on an object's points seen from above shows in the cloud soon after the pen is lifted. */
+  private watchStrokes(editor: LabelStudio): void {
+    const now = editor.strokes;
+    for (const [region, { object, frame, count }] of now) {
+      const before = this.strokes.get(region);
+      if (before === undefined || before === count) continue;
+      this.painted = { object, frame };
+      clearTimeout(this.reading);
+      this.reading = setTimeout(() => void this.readPoints(), PAINTED_MS);
+    }
+    this.strokes = new Map([...now].map(([region, { count }]) => [region, count]));
+  }
+
+  private async readPoints(): Promise<void> {
+    const { editor, painted } = this;
+    if (!editor || !painted || !this.canEdit) return;
+    if (editor.isDrawing) {
+      this.reading = setTimeout(() => void this.readPoints(), PAINTED_MS);
+      return;
+    }
+    this.painted = null;
+    await editor.saveDraft();
+    const request = { action: "read", object: painted.object, frames: [painted.frame] };
+    await this.ask("reading the points", request, undefined, undefined, [], (results) => {
+      const now = this.objects.get(painted.object)?.frames.get(painted.frame)?.points?.counts;
+      const same = results.every((result) => {
+        const points = (result["meta"] as { sam4d?: { points?: { counts?: string } } } | undefined)?.sam4d?.points;
+        return !points || points.counts === now;
+      });
+      if (!same) editor.show(results, true);
+    });
   }
 
   private readRegions(): void {
@@ -350,6 +391,7 @@ export class Workspace {
     signal?: AbortSignal,
     before?: (frames: readonly number[]) => void,
     frames: readonly number[] = [],
+    show?: (results: readonly Result[]) => void,
   ): Promise<{ object: number; frames: readonly number[] } | null> {
     const { editor } = this;
     if (!editor || !this.canEdit) {
@@ -369,7 +411,8 @@ export class Workspace {
     try {
       const answer = await editor.ask({ ...request, edits, labels: this.newLabels, gone: this.gone, highest_object: this.highestObject }, signal);
       if (editor.shown !== shown) return null; // another annotation was opened meanwhile: the answer is not for it
-      editor.show(answer.results);
+      if (show) show(answer.results);
+      else editor.show(answer.results);
       this.readEditor();
       this.onNotice(null);
       return answer;
