@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from backend.answers import Answer, answer_prompt, engine_keeps_up, feed, take_over, unused_object_id
-from backend.edits import remember, take_viewer_edits
+from backend.edits import take_viewer_edits
 from backend.sessions import LabelledObject, OpenTask
 from converters.columns import standing_points
 from converters.regions import masklet_to_regions
@@ -97,13 +97,11 @@ def _inside(task: OpenTask, labelled: LabelledObject, frame_index: int, cuboid: 
 
 
 def _read(task: OpenTask, request: ReadRequest, version: str) -> Answer:
-    """What the draft's bird's-eye masks made of the points. The masks themselves stay as a person painted them."""
+    """What the draft's bird's-eye masks made of the points: to be looked at, in the regions stands what a person painted."""
     labelled = _known(task, request.object_id)
     frames = [frame_index for frame_index in request.frames if frame_index in labelled.masklet.masks]
-    regions = masklet_to_regions(
-        labelled.masklet, task.window, task.clip, version, frames, by_hand=labelled.cuboids_by_hand, without_brushes=frames
-    )
-    return Answer(request.object_id, remember(task, regions, request.object_id), labelled.masklet.score, tuple(frames))
+    regions = masklet_to_regions(labelled.masklet, task.window, task.clip, version, frames, by_hand=labelled.cuboids_by_hand)
+    return Answer(request.object_id, regions, labelled.masklet.score, tuple(frames))
 
 
 def _known(task: OpenTask, object_id: int) -> LabelledObject:

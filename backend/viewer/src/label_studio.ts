@@ -2,6 +2,7 @@
 // that the 3D view leans on stands in this file and in undo_history.ts.
 import type { BirdsEye, Rectangle } from "./birds_eye.ts";
 import { CUBOID_TAG, type Region, type RegionMeta } from "./objects.ts";
+import type { Strokes } from "./painted_points.ts";
 import { UndoHistory, type RecordedAnnotation } from "./undo_history.ts";
 
 export type Result = Record<string, unknown>;
@@ -172,9 +173,9 @@ export class LabelStudio {
 
   /**
    * Put results into the annotation, in place of the regions of the same ids, as one step of its undo history. Nothing else of the
-   * annotation is touched or written out. `joined`: together with the step before.
+   * annotation is touched or written out.
    */
-  show(results: readonly Result[], joined = false): void {
+  show(results: readonly Result[]): void {
     const annotation = this.annotation;
     const editor = this.editorWindow.Htx;
     if (!annotation || !editor || !results.length) return;
@@ -196,16 +197,16 @@ export class LabelStudio {
         if (!accepts) editor.setAutoAcceptSuggestions(false);
         for (const label of picked) label.setSelected?.(true);
       }
-    }, joined);
+    });
   }
 
   get isDrawing(): boolean {
     return this.annotation?.isDrawing ?? false;
   }
 
-  /** How many strokes people painted on an object's points seen from above, by object and frame. */
-  get strokes(): Map<string, { object: number; frame: number; count: number }> {
-    const strokes = new Map<string, { object: number; frame: number; count: number }>();
+  /** How many strokes people painted on an object's points seen from above, by region. */
+  get strokes(): Map<string, Strokes> {
+    const strokes = new Map<string, Strokes>();
     for (const region of this.annotation?.regions ?? []) {
       const meta = region.meta?.sam4d;
       if (!meta || meta.frame_index !== region.item_index || tagOf(region) !== POINTS_TAG) continue;

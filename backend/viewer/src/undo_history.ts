@@ -62,8 +62,8 @@ export class UndoHistory {
     };
   }
 
-  /** Several changes as one step; `joined`: together with the step before. */
-  step(change: () => void, joined = false): void {
+  /** Several changes as one step. */
+  step(change: () => void): void {
     const { history } = this.annotation;
     this.settle();
     history.freeze(KEY);
@@ -71,7 +71,7 @@ export class UndoHistory {
       change();
     } finally {
       // Suggestions would take the place of the step before them, which for Label Studio's own tools is the click.
-      history.setReplaceNextUndoState(joined && history.undoIdx > 0);
+      history.setReplaceNextUndoState(false);
       history.unfreeze(KEY);
       this.settle();
     }

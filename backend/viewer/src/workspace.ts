@@ -6,6 +6,7 @@ import { between, moved, sameCuboid, type Cuboid } from "./cuboid.ts";
 import { standingOn, type Standing } from "./drawn.ts";
 import { LabelStudio, RequestError, type Label, type Result } from "./label_studio.ts";
 import { readObjects, type LabelledObject, type ObjectOnFrame, type Region } from "./objects.ts";
+import { PaintedPoints } from "./painted_points.ts";
 import type { Sweeps } from "./sweeps.ts";
 import type { Vec3 } from "./geometry.ts";
 
@@ -55,7 +56,6 @@ const FIRST_ANSWER_SECONDS = 0.6;
 const FOLLOW_SECONDS = 2.5;
 const WATCH_MS = 200;
 const TURN_MS = 60;
-const PAINTED_MS = 700;
 
 export class Workspace {
   objects: Map<number, LabelledObject> = new Map();
@@ -88,10 +88,12 @@ export class Workspace {
   /** Numbers of objects drawn by hand, by region; what stands under them, by frame and place. */
   private readonly drawnNumbers = new Map<string, number>();
   private readonly standing = new Map<string, Standing>();
-  /** Strokes on points seen from above, by region, and the object and frame whose points are to be read anew. */
-  private strokes = new Map<string, number>();
-  private painted: { object: number; frame: number } | null = null;
-  private reading: ReturnType<typeof setTimeout> | undefined;
+  private readonly painted = new PaintedPoints(
+    (object, frame) => this.objects.get(object)?.frames.get(frame)?.points ?? null,
+    () => this.editor?.isDrawing ?? false,
+    (object, frame) => this.readPainted(object, frame),
+    () => this.readRegions(),
+  );
 
   constructor(
     readonly clip: Clip,
@@ -197,8 +199,7 @@ export class Workspace {
       this.seen.clear();
       this.relabelled.clear();
       this.drawnNumbers.clear();
-      this.strokes.clear();
-      this.painted = null;
+      this.painted.clear();
       this.birdsEye = editor.birdsEye;
       this.labels = editor.labels;
       if (!this.labels.some((label) => label.name === this.label)) this.label = this.labels[0]?.name ?? "";
@@ -211,7 +212,7 @@ export class Workspace {
       this.fingerprint = fingerprint;
       this.readRegions();
     }
-    this.watchStrokes(editor);
+    this.painted.watch(editor.strokes);
     const pagers = editor.pagers;
     for (const [name, frame] of pagers) {
       const before = this.pagers.get(name);
@@ -224,37 +225,11 @@ export class Workspace {
     this.pagers = pagers;
   }
 
-  /** What a person paints on an object's points seen from above shows in the cloud soon after the pen is lifted. */
-  private watchStrokes(editor: LabelStudio): void {
-    const now = editor.strokes;
-    for (const [region, { object, frame, count }] of now) {
-      const before = this.strokes.get(region);
-      if (before === undefined || before === count) continue;
-      this.painted = { object, frame };
-      clearTimeout(this.reading);
-      this.reading = setTimeout(() => void this.readPoints(), PAINTED_MS);
-    }
-    this.strokes = new Map([...now].map(([region, { count }]) => [region, count]));
-  }
-
-  private async readPoints(): Promise<void> {
-    const { editor, painted } = this;
-    if (!editor || !painted || !this.canEdit) return;
-    if (editor.isDrawing) {
-      this.reading = setTimeout(() => void this.readPoints(), PAINTED_MS);
-      return;
-    }
-    this.painted = null;
-    await editor.saveDraft();
-    const request = { action: "read", object: painted.object, frames: [painted.frame] };
-    await this.ask("reading the points", request, undefined, undefined, [], (results) => {
-      const now = this.objects.get(painted.object)?.frames.get(painted.frame)?.points?.counts;
-      const same = results.every((result) => {
-        const points = (result["meta"] as { sam4d?: { points?: { counts?: string } } } | undefined)?.sam4d?.points;
-        return !points || points.counts === now;
-      });
-      if (!same) editor.show(results, true);
-    });
+  private async readPainted(object: number, frame: number): Promise<readonly Result[] | null> {
+    await this.editor?.saveDraft();
+    let read: readonly Result[] | null = null;
+    await this.ask("reading the points", { action: "read", object, frames: [frame] }, undefined, undefined, [], (results) => (read = results));
+    return read;
   }
 
   private readRegions(): void {
@@ -264,6 +239,7 @@ export class Workspace {
       stands: (frame, footprint) => this.standsOn(frame, footprint),
       number: (region, least) => this.drawnNumber(region, least),
     });
+    this.painted.apply(this.objects);
     for (const object of this.objects.values()) {
       if (object.drawn) continue;
       const frames = this.seen.get(object.id) ?? new Set<number>();
