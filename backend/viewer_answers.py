@@ -9,6 +9,8 @@ from backend.answers import Answer, answer_prompt, engine_keeps_up, feed, take_o
 from backend.edits import take_viewer_edits
 from backend.sessions import LabelledObject, OpenTask
 from converters.columns import standing_points
+from converters.drawn_regions import BIRDS_EYE_BRUSH
+from converters.reconcile import regions_to_masklets
 from converters.regions import masklet_to_regions
 from converters.viewer_requests import CuboidsRequest, FitRequest, FollowRequest, ReadRequest, ViewerRequest
 from sam4d.session import empty_masks
@@ -97,11 +99,16 @@ def _inside(task: OpenTask, labelled: LabelledObject, frame_index: int, cuboid: 
 
 
 def _read(task: OpenTask, request: ReadRequest, version: str) -> Answer:
-    """What the draft's bird's-eye masks made of the points: to be looked at, in the regions stands what a person painted."""
+    """What a painted mask makes of the points: to be looked at, nothing is changed."""
     labelled = _known(task, request.object_id)
-    frames = [frame_index for frame_index in request.frames if frame_index in labelled.masklet.masks]
-    regions = masklet_to_regions(labelled.masklet, task.window, task.clip, version, frames, by_hand=labelled.cuboids_by_hand)
-    return Answer(request.object_id, regions, labelled.masklet.score, tuple(frames))
+    frame_index = request.frame_index
+    regions = masklet_to_regions(labelled.masklet, task.window, task.clip, version, [frame_index], by_hand=labelled.cuboids_by_hand)
+    for region in regions:
+        if region["from_name"] == BIRDS_EYE_BRUSH:
+            region["value"] = {**region["value"], "rle": list(request.rle)}
+    found = [masklet for masklet in regions_to_masklets(regions, task.window, task.clip) if masklet.object_id == request.object_id]
+    read = masklet_to_regions(found[0], task.window, task.clip, version, [frame_index]) if found else []
+    return Answer(request.object_id, read, labelled.masklet.score, (frame_index,))
 
 
 def _known(task: OpenTask, object_id: int) -> LabelledObject:

@@ -6,7 +6,7 @@
     {"action": "follow", "object": 3, "frame": 4, "direction": "forwards" | "backwards"}
     {"action": "cuboids", "object": "new" | 3, "label": "Car", "cuboids": [{"frame": 2, "cuboid": {...}}]}
     {"action": "fit", "object": 3, "frames": [2]}
-    {"action": "read", "object": 3, "frames": [2]}
+    {"action": "read", "object": 3, "frame": 2, "rle": [...]}    rle: Label Studio's, of the mask seen from above as a person left it
 
 Each may carry `"edits": [{"object": 3, "frame": 1, "cuboid": {"center_m", "size_lwh_m", "yaw_rad"}}]`, cuboids that a person moved and
 that no draft may show yet; `"gone": [{"object": 4, "frames": [0, 1]}]`, what a person deleted likewise; `"labels": [{"object": 3, "label":
@@ -59,10 +59,11 @@ class FitRequest:
 
 @dataclass(frozen=True)
 class ReadRequest:
-    """Say which points the object has on these frames: a person painted on its bird's-eye mask, and the draft shows it."""
+    """Say which points the object has where a person painted on its mask seen from above: drafts leave strokes out of it."""
 
     object_id: int
-    frames: tuple[int, ...]
+    frame_index: int
+    rle: tuple[int, ...]
 
 
 ViewerAction: TypeAlias = UserPrompt | FollowRequest | CuboidsRequest | FitRequest | ReadRequest
@@ -148,7 +149,8 @@ def _action(fields: Mapping[str, object], config: LabelConfig, clip: Clip) -> Vi
     if action == "fit":
         return FitRequest(_object(fields.get("object"), "object"), _frames(fields.get("frames"), "frames", clip))
     if action == "read":
-        return ReadRequest(_object(fields.get("object"), "object"), _frames(fields.get("frames"), "frames", clip))
+        rle = tuple(int(value) for value in _numbers_of_any_count(fields.get("rle"), "rle"))
+        return ReadRequest(_object(fields.get("object"), "object"), _frame(fields.get("frame"), "frame", clip), rle)
     raise _wrong("action", "prompt, box, follow, cuboids, fit or read", action)
 
 
@@ -246,6 +248,10 @@ def _numbers(value: object, count: int, where: str) -> list[float]:
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != count:
         raise _wrong(where, f"{count} numbers", value)
     return [_number(item, where) for item in value]
+
+
+def _numbers_of_any_count(value: object, where: str) -> list[float]:
+    return _numbers(value, len(value) if isinstance(value, Sequence) else 0, where)
 
 
 def _number(value: object, where: str) -> float:

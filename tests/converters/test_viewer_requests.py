@@ -76,7 +76,7 @@ def test_labels_that_were_changed() -> None:
 def test_the_other_actions() -> None:
     assert parse(action="follow", object=3, frame=1, direction="backwards").action == FollowRequest(3, 1, True)
     assert parse(action="fit", object=3, frames=[2, 0]).action == FitRequest(3, (2, 0))
-    assert parse(action="read", object=3, frames=[2]).action == ReadRequest(3, (2,))
+    assert parse(action="read", object=3, frame=2, rle=[1, 2]).action == ReadRequest(3, 2, (1, 2))
     cuboid = Cuboid((1.0, 2.0, 3.0), (4.0, 2.0, 1.5), 0.1)
     placed = parse(action="cuboids", object="new", label="Car", cuboids=[{"frame": 1, "cuboid": CUBOID}]).action
     assert placed == CuboidsRequest(None, "Car", {1: cuboid})

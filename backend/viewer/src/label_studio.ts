@@ -41,6 +41,7 @@ interface EditorRegion {
   /** Strokes that a person painted since the annotation was opened. */
   readonly touches?: { readonly length: number };
   deleteRegion(): void;
+  serialize?(): { readonly value: { readonly rle?: readonly number[] } } | null;
 }
 
 interface EditorTag {
@@ -59,8 +60,6 @@ interface EditorAnnotation extends RecordedAnnotation {
   readonly regions: readonly EditorRegion[];
   readonly names: Map<string, EditorTag>;
   readonly suggestions: Map<string, unknown>;
-  readonly isDraftSaving: boolean;
-  readonly autosave?: { flush(): void };
   isReadOnly(): boolean;
   setSuggestions(results: readonly Result[]): void;
   acceptAllSuggestions(): void;
@@ -84,8 +83,6 @@ export class RequestError extends Error {}
 
 const ANSWER_SECONDS = 110;
 const POINTS_TAG = "brush_bev";
-const DRAFT_MS = 15_000;
-const DRAFT_POLL_MS = 50;
 
 export class LabelStudio {
   private readonly editorWindow: EditorWindow;
@@ -215,13 +212,10 @@ export class LabelStudio {
     return strokes;
   }
 
-  /** Save the draft that Label Studio would save a few seconds later. */
-  async saveDraft(): Promise<void> {
-    const { annotation } = this;
-    annotation?.autosave?.flush();
-    for (const end = Date.now() + DRAFT_MS; annotation?.isDraftSaving && Date.now() < end; ) {
-      await new Promise((resolve) => setTimeout(resolve, DRAFT_POLL_MS));
-    }
+  /** The mask of one region with the strokes painted on it; drafts keep the two apart. */
+  maskOf(id: string): readonly number[] | null {
+    const region = this.annotation?.regions.find((other) => other.cleanId === id);
+    return region?.serialize?.()?.value.rle ?? null;
   }
 
   deleteRegions(ids: ReadonlySet<string>): void {

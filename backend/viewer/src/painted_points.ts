@@ -1,5 +1,5 @@
-// Points follow what a person paints on an object's mask seen from above: the backend reads them off the saved draft. They are shown only;
-// in the annotation stands what was painted.
+// Points follow what a person paints on an object's mask seen from above: the backend reads them off it. They are shown only; in the
+// annotation stands what was painted.
 import { countRows, type CocoRle } from "./coco_rle.ts";
 import type { Result } from "./label_studio.ts";
 import type { LabelledObject, RegionMeta } from "./objects.ts";
@@ -26,7 +26,7 @@ export class PaintedPoints {
   constructor(
     private readonly pointsOf: (object: number, frame: number) => CocoRle | null,
     private readonly isDrawing: () => boolean,
-    private readonly read: (object: number, frame: number) => Promise<readonly Result[] | null>,
+    private readonly read: (region: string, object: number, frame: number) => Promise<readonly Result[] | null>,
     private readonly changed: () => void,
   ) {}
 
@@ -70,7 +70,7 @@ export class PaintedPoints {
     const strokes = this.strokes.get(region);
     const instead = strokes && this.pointsOf(strokes.object, strokes.frame);
     if (!strokes || !instead) return;
-    const results = await this.read(strokes.object, strokes.frame);
+    const results = await this.read(region, strokes.object, strokes.frame);
     const points = results?.map((result) => (result["meta"] as { sam4d?: RegionMeta } | undefined)?.sam4d?.points).find((found) => found);
     if (!points) return;
     this.readings.set(region, { ...strokes, instead, points });

@@ -91,7 +91,7 @@ export class Workspace {
   private readonly painted = new PaintedPoints(
     (object, frame) => this.objects.get(object)?.frames.get(frame)?.points ?? null,
     () => this.editor?.isDrawing ?? false,
-    (object, frame) => this.readPainted(object, frame),
+    (region, object, frame) => this.readPainted(region, object, frame),
     () => this.readRegions(),
   );
 
@@ -225,10 +225,11 @@ export class Workspace {
     this.pagers = pagers;
   }
 
-  private async readPainted(object: number, frame: number): Promise<readonly Result[] | null> {
-    await this.editor?.saveDraft();
+  private async readPainted(region: string, object: number, frame: number): Promise<readonly Result[] | null> {
+    const rle = this.editor?.maskOf(region);
+    if (!rle) return null;
     let read: readonly Result[] | null = null;
-    await this.ask("reading the points", { action: "read", object, frames: [frame] }, undefined, undefined, [], (results) => (read = results));
+    await this.ask("reading the points", { action: "read", object, frame, rle }, undefined, undefined, [], (results) => (read = results));
     return read;
   }
 
