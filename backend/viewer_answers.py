@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import cast
 
 from backend.answers import Answer, answer_prompt, engine_keeps_up, feed, take_over, unused_object_id
 from backend.edits import take_viewer_edits
@@ -105,7 +106,7 @@ def _read(task: OpenTask, request: ReadRequest, version: str) -> Answer:
     regions = masklet_to_regions(labelled.masklet, task.window, task.clip, version, [frame_index], by_hand=labelled.cuboids_by_hand)
     for region in regions:
         if region["from_name"] == BIRDS_EYE_BRUSH:
-            region["value"] = {**region["value"], "rle": list(request.rle)}
+            region["value"] = {**cast("Mapping[str, object]", region["value"]), "rle": list(request.rle)}
     found = [masklet for masklet in regions_to_masklets(regions, task.window, task.clip) if masklet.object_id == request.object_id]
     read = masklet_to_regions(found[0], task.window, task.clip, version, [frame_index]) if found else []
     return Answer(request.object_id, read, labelled.masklet.score, (frame_index,))
