@@ -83,8 +83,10 @@ def take_in(task: OpenTask, record: Record, pending: Iterable[int] = ()) -> None
             _restore(task, shown, results.get(object_id, []))
 
 
-def take_viewer_edits(task: OpenTask, gone: Iterable[tuple[int, int]], cuboids: Mapping[tuple[int, int], Cuboid]) -> None:
-    """What a person did in the 3D view since the last draft, as (object, frame): deleted, or a cuboid moved.
+def take_viewer_edits(
+    task: OpenTask, gone: Iterable[tuple[int, int]], cuboids: Mapping[tuple[int, int], Cuboid], labels: Mapping[int, str]
+) -> None:
+    """What a person did in the 3D view since the last draft: deleted an (object, frame) or moved its cuboid, gave an object another label.
 
     Of objects that are not there any more it says nothing.
     """
@@ -96,6 +98,8 @@ def take_viewer_edits(task: OpenTask, gone: Iterable[tuple[int, int]], cuboids: 
         if labelled is not None and frame_index in labelled.masklet.masks:
             labelled.cuboids_by_hand[frame_index] = cuboid
             labelled.masklet = replace(labelled.masklet, cuboids={**labelled.masklet.cuboids, frame_index: cuboid})
+    for object_id in labels.keys() & task.objects.keys():
+        task.objects[object_id].masklet = replace(task.objects[object_id].masklet, label=labels[object_id])
 
 
 def remember(task: OpenTask, results: Sequence[dict[str, Any]], object_id: int) -> list[dict[str, Any]]:

@@ -275,5 +275,6 @@ def _task_data(files: DerivedFiles, window: TaskWindow, viewer: ViewerPage | Non
     images = {camera: [files.image_address(camera, index) for index in frames] for camera in files.clip.cameras}
     data = build_task_data(window, images, [files.birds_eye_address(index) for index in frames])
     # A project with a place for the 3D view refuses tasks that bring none.
-    data[VIEWER_HTML] = NOT_BUILT if viewer is None else viewer.html(files.description_path, window.first_frame, window.frame_count)
+    first, count = window.first_frame, window.frame_count
+    data[VIEWER_HTML] = NOT_BUILT if viewer is None else viewer.html(files.description_path, first, count, files.cloud_address(first))
     return data

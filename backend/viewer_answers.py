@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import cast
 
 from backend.answers import Answer, answer_prompt, engine_keeps_up, feed, take_over, unused_object_id
 from backend.edits import take_viewer_edits
 from backend.sessions import LabelledObject, OpenTask
 from converters.columns import standing_points
-from converters.viewer_requests import CuboidsRequest, FitRequest, FollowRequest, ViewerRequest
+from converters.drawn_regions import BIRDS_EYE_BRUSH
+from converters.reconcile import regions_to_masklets
+from converters.regions import masklet_to_regions
+from converters.viewer_requests import CuboidsRequest, FitRequest, FollowRequest, ReadRequest, ViewerRequest
 from sam4d.session import empty_masks
 from sam4d.structures import LIDAR, Cuboid, InputError, Masklet, MaskPrompt, ObjectMasks
 
@@ -23,7 +27,7 @@ def answer_viewer(task: OpenTask, request: ViewerRequest, version: str, seconds:
         InputError: an object that is not there, or a prompt that cannot be answered; the task is then as before.
     """
     task.highest_object_id = max(task.highest_object_id, request.highest_object_id)
-    take_viewer_edits(task, request.gone, request.edits)
+    take_viewer_edits(task, request.gone, request.edits, request.labels)
     action = request.action
     if isinstance(action, FollowRequest):
         return _follow(task, action, version, clock() + seconds, clock)
@@ -34,6 +38,8 @@ def answer_viewer(task: OpenTask, request: ViewerRequest, version: str, seconds:
         for frame_index in action.frames:
             labelled.cuboids_by_hand.pop(frame_index, None)
         return take_over(task, labelled, {}, version)
+    if isinstance(action, ReadRequest):
+        return _read(task, action, version)
     return answer_prompt(task, action, version, seconds, clock)
 
 
@@ -91,6 +97,19 @@ def _inside(task: OpenTask, labelled: LabelledObject, frame_index: int, cuboid: 
     prompt = MaskPrompt(object_id, frame_index, LIDAR, inside)
     labelled.prompts.append(prompt)
     return task.session.add_prompt(prompt)
+
+
+def _read(task: OpenTask, request: ReadRequest, version: str) -> Answer:
+    """What a painted mask makes of the points: to be looked at, nothing is changed."""
+    labelled = _known(task, request.object_id)
+    frame_index = request.frame_index
+    regions = masklet_to_regions(labelled.masklet, task.window, task.clip, version, [frame_index], by_hand=labelled.cuboids_by_hand)
+    for region in regions:
+        if region["from_name"] == BIRDS_EYE_BRUSH:
+            region["value"] = {**cast("Mapping[str, object]", region["value"]), "rle": list(request.rle)}
+    found = [masklet for masklet in regions_to_masklets(regions, task.window, task.clip) if masklet.object_id == request.object_id]
+    read = masklet_to_regions(found[0], task.window, task.clip, version, [frame_index]) if found else []
+    return Answer(request.object_id, read, labelled.masklet.score, (frame_index,))
 
 
 def _known(task: OpenTask, object_id: int) -> LabelledObject:

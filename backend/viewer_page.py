@@ -35,10 +35,11 @@ class ViewerPage:
         """Relative to the data root."""
         return _PLACE.parent
 
-    def html(self, description: Path, first_frame: int, frame_count: int) -> str:
-        """The frame to be shown in a task. `description`: the clip's, relative to the data root."""
-        clip = quote(local_files_address(description), safe="")
-        address = f"{local_files_address(_PLACE)}&clip={clip}&first={first_frame}&count={frame_count}"
+    def html(self, description: Path, first_frame: int, frame_count: int, first_cloud: str) -> str:
+        """The frame to be shown in a task. `description`: the clip's, relative to the data root; `first_cloud`: address of the first sweep,
+        so that it comes along with the page."""
+        clip, cloud = (quote(address, safe="") for address in (local_files_address(description), first_cloud))
+        address = f"{local_files_address(_PLACE)}&clip={clip}&first={first_frame}&count={frame_count}&cloud={cloud}"
         style = f"width:100%;height:{_HEIGHT};border:0"
         return f'<iframe src="{escape(address)}" title="The drive in 3D" allow="fullscreen" style="{style}"></iframe>'
 

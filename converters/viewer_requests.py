@@ -2,13 +2,16 @@
 
     {"action": "prompt", "object": "new" | 3 | null, "label": "Car", "frame": 0, "points": [{"position_m": [x, y, z], "positive": true}]}
     {"action": "box", "object": ..., "label": "Car", "frame": 0, "box_m": [xmin, ymin, xmax, ymax]}
+    {"action": "box", "object": ..., "label": "Car", "frame": 0, "camera": "front", "box_px": [u0, v0, u1, v1]}    camera: its image tag
     {"action": "follow", "object": 3, "frame": 4, "direction": "forwards" | "backwards"}
     {"action": "cuboids", "object": "new" | 3, "label": "Car", "cuboids": [{"frame": 2, "cuboid": {...}}]}
     {"action": "fit", "object": 3, "frames": [2]}
+    {"action": "read", "object": 3, "frame": 2, "rle": [...]}    rle: Label Studio's, of the mask seen from above as a person left it
 
 Each may carry `"edits": [{"object": 3, "frame": 1, "cuboid": {"center_m", "size_lwh_m", "yaw_rad"}}]`, cuboids that a person moved and
-that no draft may show yet; `"gone": [{"object": 4, "frames": [0, 1]}]`, what a person deleted likewise; `"highest_object": 4`, the highest
-number that an object of the page has or had; and `"seconds"`, how long the answer may take at the most. Frames count within the task;
+that no draft may show yet; `"gone": [{"object": 4, "frames": [0, 1]}]`, what a person deleted likewise; `"labels": [{"object": 3, "label":
+"Truck"}]`, labels that a person changed likewise; `"highest_object": 4`, the highest number that an object of the page has or had; and
+`"seconds"`, how long the answer may take at the most. Frames count within the task;
 metres, LiDAR frame.
 """
 
@@ -16,10 +19,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from converters.label_config import LabelConfig
+from converters.label_config import LabelConfig, camera_tags
 from converters.region_meta import cuboid_from_json
 from converters.user_prompt import UserPrompt
 from sam4d.structures import LIDAR, BoxPrompt, Clip, Cuboid, InputError, PointPrompt, Prompt
@@ -54,18 +57,29 @@ class FitRequest:
     frames: tuple[int, ...]
 
 
-ViewerAction: TypeAlias = UserPrompt | FollowRequest | CuboidsRequest | FitRequest
+@dataclass(frozen=True)
+class ReadRequest:
+    """Say which points the object has where a person painted on its mask seen from above: drafts leave strokes out of it."""
+
+    object_id: int
+    frame_index: int
+    rle: tuple[int, ...]
+
+
+ViewerAction: TypeAlias = UserPrompt | FollowRequest | CuboidsRequest | FitRequest | ReadRequest
 
 
 @dataclass(frozen=True)
 class ViewerRequest:
-    """One request. edits: {(object, frame): cuboid}. gone: {(object, frame)}. highest_object_id: of all that the page shows or showed."""
+    """One request. edits: {(object, frame): cuboid}. gone: {(object, frame)}. labels: {object: label}. highest_object_id: of all that the
+    page shows or showed."""
 
     action: ViewerAction
     edits: Mapping[tuple[int, int], Cuboid]
     gone: frozenset[tuple[int, int]]
     seconds: float | None
     highest_object_id: int = 0
+    labels: Mapping[int, str] = field(default_factory=dict)
 
 
 def is_viewer_request(context: Mapping[str, object]) -> bool:
@@ -96,6 +110,7 @@ def parse_viewer_request(context: Mapping[str, object], config: LabelConfig, cli
         _gone(fields.get("gone", ()), clip),
         seconds,
         0 if highest in (None, 0) else _object(highest, "highest_object"),
+        _labels(fields.get("labels", ()), config),
     )
 
 
@@ -103,12 +118,12 @@ def _action(fields: Mapping[str, object], config: LabelConfig, clip: Clip) -> Vi
     action = fields.get("action")
     if action in ("prompt", "box"):
         frame_index = _frame(fields.get("frame"), "frame", clip)
-        prompt, positive = _points(fields, frame_index) if action == "prompt" else (_box(fields, frame_index), True)
+        prompt, positive = _points(fields, frame_index) if action == "prompt" else (_box(fields, frame_index, clip), True)
         chosen = fields.get("object")
         return UserPrompt(
             label=_label(fields.get("label"), config),
             frame_index=frame_index,
-            sensor=LIDAR,
+            sensor=prompt.sensor,
             kind="point" if action == "prompt" else "box",
             positive=positive,
             prompts=(prompt,),
@@ -133,7 +148,10 @@ def _action(fields: Mapping[str, object], config: LabelConfig, clip: Clip) -> Vi
         return CuboidsRequest(object_id, _label(fields.get("label"), config), dict(placed))
     if action == "fit":
         return FitRequest(_object(fields.get("object"), "object"), _frames(fields.get("frames"), "frames", clip))
-    raise _wrong("action", "prompt, box, follow, cuboids or fit", action)
+    if action == "read":
+        rle = tuple(int(value) for value in _numbers_of_any_count(fields.get("rle"), "rle"))
+        return ReadRequest(_object(fields.get("object"), "object"), _frame(fields.get("frame"), "frame", clip), rle)
+    raise _wrong("action", "prompt, box, follow, cuboids, fit or read", action)
 
 
 def _points(fields: Mapping[str, object], frame_index: int) -> tuple[Prompt, bool]:
@@ -149,11 +167,21 @@ def _points(fields: Mapping[str, object], frame_index: int) -> tuple[Prompt, boo
     return PointPrompt(0, frame_index, LIDAR, coordinates, labels), any(labels)
 
 
-def _box(fields: Mapping[str, object], frame_index: int) -> Prompt:
-    xmin, ymin, xmax, ymax = _numbers(fields.get("box_m"), 4, "box_m")
-    if xmin >= xmax or ymin >= ymax:
-        raise _wrong("box_m", "[xmin, ymin, xmax, ymax] with an area", fields.get("box_m"))
-    return BoxPrompt(0, frame_index, LIDAR, [xmin, ymin, xmax, ymax])
+def _box(fields: Mapping[str, object], frame_index: int, clip: Clip) -> Prompt:
+    tag = fields.get("camera")
+    if tag is None:
+        return BoxPrompt(0, frame_index, LIDAR, _area(fields, "box_m", "[xmin, ymin, xmax, ymax]"))
+    cameras = {camera_tag: name for name, camera_tag in camera_tags(clip.cameras).items() if name in clip.frames[frame_index].load_images}
+    if tag not in cameras:
+        raise _wrong("camera", f"one with an image on frame {frame_index}: {', '.join(cameras) or 'none'}", tag)
+    return BoxPrompt(0, frame_index, cameras[str(tag)], _area(fields, "box_px", "[u0, v0, u1, v1]"))
+
+
+def _area(fields: Mapping[str, object], where: str, form: str) -> list[float]:
+    left, top, right, bottom = _numbers(fields.get(where), 4, where)
+    if left >= right or top >= bottom:
+        raise _wrong(where, f"{form} with an area", fields.get(where))
+    return [left, top, right, bottom]
 
 
 def _edits(entries: object, clip: Clip) -> dict[tuple[int, int], Cuboid]:
@@ -172,6 +200,13 @@ def _gone(entries: object, clip: Clip) -> frozenset[tuple[int, int]]:
     )
 
 
+def _labels(entries: object, config: LabelConfig) -> dict[int, str]:
+    return {
+        _object(entry.get("object"), f"labels[{k}].object"): _label(entry.get("label"), config, f"labels[{k}].label")
+        for k, entry in enumerate(_objects(entries, "labels"))
+    }
+
+
 def _frames(value: object, where: str, clip: Clip) -> tuple[int, ...]:
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise _wrong(where, "a list of frames, not empty", value)
@@ -185,9 +220,9 @@ def _cuboid(value: object, where: str) -> Cuboid:
     return cuboid
 
 
-def _label(value: object, config: LabelConfig) -> str:
+def _label(value: object, config: LabelConfig, where: str = "label") -> str:
     if value not in config.labels:
-        raise _wrong("label", " or ".join(config.labels), value)
+        raise _wrong(where, " or ".join(config.labels), value)
     return str(value)
 
 
@@ -213,6 +248,10 @@ def _numbers(value: object, count: int, where: str) -> list[float]:
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != count:
         raise _wrong(where, f"{count} numbers", value)
     return [_number(item, where) for item in value]
+
+
+def _numbers_of_any_count(value: object, where: str) -> list[float]:
+    return _numbers(value, len(value) if isinstance(value, Sequence) else 0, where)
 
 
 def _number(value: object, where: str) -> float:

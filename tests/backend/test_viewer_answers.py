@@ -12,10 +12,12 @@ from starlette.testclient import TestClient
 
 from backend.asgi import create_app
 from backend.settings import Settings
+from converters.brush_rle import encode_mask
+from converters.coco_rle import decode_rle
 from converters.reconcile import regions_to_masklets
 from sam4d.structures import Cuboid, Masklet
 from tests.backend.conftest import Project
-from tests.backend.test_labelling import Results, frames, merged, objects, on
+from tests.backend.test_labelling import Results, frames, mask_of, merged, objects, on
 
 
 def ask(client: TestClient, project: Project, *records: Mapping[str, Any], **fields: Any) -> tuple[Results, dict[str, Any]]:
@@ -196,3 +198,37 @@ def test_the_view_is_told_why_something_cannot_be_done(client: TestClient, proje
         results, notes = ask(client, project, **fields)
         assert results == []
         assert said in notes["error"]
+
+
+def test_a_box_in_a_camera(client: TestClient, project: Project) -> None:
+    truth = project.visible().masks[0].camera_masks["front"]
+    rows, columns = np.nonzero(truth)
+    box = [int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1]
+    results, notes = ask(client, project, action="box", object="new", label="Car", frame=0, camera="front", box_px=box)
+    assert notes["object"] == 1
+    (found,) = regions_to_masklets(results, project.window, project.drive.clip)
+    seen = found.masks[0].camera_masks["front"]
+    assert (seen & truth).sum() / (seen | truth).sum() > 0.5
+
+
+def test_a_label_that_no_draft_shows_yet(client: TestClient, project: Project) -> None:
+    wanted = project.visible()
+    ask(client, project, **click(project, wanted), seconds=0)
+    results, _ = ask(client, project, action="follow", object=1, frame=1, direction="forwards", labels=[{"object": 1, "label": "Object"}])
+    assert {region["meta"]["sam4d"]["label"] for region in results} == {"Object"}
+
+
+def test_points_are_read_off_a_mask_that_a_person_painted(client: TestClient, project: Project) -> None:
+    first, _ = ask(client, project, **click(project, project.visible()))
+    brush = on(first, "brush_bev", 0)
+    mask = mask_of(brush)
+    mask[: int(np.flatnonzero(mask.any(axis=1)).mean())] = False
+    brush["value"] = {**brush["value"], "rle": encode_mask(mask)}
+    painted = merged(first, [brush])
+    results, notes = ask(client, project, action="read", object=1, frame=0, rle=brush["value"]["rle"])
+    assert notes == {"object": 1, "frames": [0]}
+    (before,) = regions_to_masklets(first, project.window, project.drive.clip)
+    (after,) = regions_to_masklets(painted, project.window, project.drive.clip)
+    assert 0 < after.masks[0].lidar_mask.sum() < before.masks[0].lidar_mask.sum()
+    told = decode_rle(on(results, "cuboid_bev", 0)["meta"]["sam4d"]["points"], after.masks[0].lidar_mask.shape, "told")
+    assert np.array_equal(told, after.masks[0].lidar_mask), "what will be exported"

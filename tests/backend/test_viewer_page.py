@@ -27,13 +27,14 @@ def test_the_page_keeps_its_address_and_a_newer_one_takes_its_place(tmp_path: Pa
     refresh_viewer(tmp_path / "another root", page)
     assert not (tmp_path / "another root").exists(), "the first page is placed by an import"
 
-    frame = fromstring(second.html(Path("derived/a drive/50m_0.1/viewer.json"), 20, 5))
+    frame = fromstring(second.html(Path("derived/a drive/50m_0.1/viewer.json"), 20, 5, "/data/local-files/?d=clouds/20.s4dc"))
     address = urlsplit(frame.attrib["src"])
     assert address.path == "/data/local-files/"
     query = parse_qs(address.query)
     assert query["d"] == [placed.relative_to(tmp_path / "root").as_posix()]
     assert query["clip"] == ["/data/local-files/?d=derived/a%20drive/50m_0.1/viewer.json"]
     assert (query["first"], query["count"]) == (["20"], ["5"])
+    assert query["cloud"] == ["/data/local-files/?d=clouds/20.s4dc"]
     second.remove(tmp_path / "root")
     assert not placed.exists()
 

@@ -147,6 +147,7 @@ class LabellingPage:
     def paint(self, image: str, pixels: Sequence[Pixel]) -> None:
         """One stroke with the picked brush and label: a new region, or more of the selected one."""
         self._drag(image, pixels)
+        self._wait_for(f"() => !{_ANNOTATION}.isDrawing")
 
     def submit(self) -> Result:
         """Submit, or update what was submitted before; returns the annotation as the server answers it."""
@@ -163,6 +164,19 @@ class LabellingPage:
     def results(self) -> list[Result]:
         """What the editor would submit now."""
         return list(self.page.evaluate(f"() => {_ANNOTATION}.serializeAnnotation()"))
+
+    def wait_until_images_are_loaded(self, frame: int) -> None:
+        """Of a frame that the pagers show or are about to, and until Label Studio has done what it does after that."""
+        self._wait_for(
+            f"([images, frame]) => images.every(name => {{ const image = {_ANNOTATION}.names.get(name);"
+            " return image.currentImage === frame && image.currentImageEntity.imageLoaded; })",
+            [self._images, frame],
+        )
+        self.page.evaluate("() => new Promise(done => setTimeout(done))")
+
+    def wait_until_a_draft_is_saved(self) -> None:
+        """Of everything that was changed."""
+        self._wait_for(f"() => {{ const {{ autosave, isDraftSaving }} = {_ANNOTATION}; autosave.flush(); return !isDraftSaving; }}")
 
     def picture(self, name: str, image: str | None = None) -> None:
         """A screenshot, scrolled to one of the images or to the top."""

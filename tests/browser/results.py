@@ -68,6 +68,11 @@ def rectangles_of(results: Iterable[Result]) -> dict[int, list[PageRectangle]]:
     return rectangles
 
 
+def labels_of(results: Iterable[Result]) -> set[str]:
+    """Of masks and rectangles."""
+    return {label for result in results for name in ("brushlabels", "rectanglelabels") for label in result["value"].get(name, ())}
+
+
 def union_of(masks: dict[str, Mask]) -> Mask:
     return np.asarray(np.logical_or.reduce(list(masks.values())))
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from playwright.sync_api import BrowserContext
+from scipy.spatial import cKDTree
 
 from backend.viewer_page import PAGE
 from converters.tasks import parse_task_data
@@ -18,7 +19,7 @@ from sam4d.simulation import SyntheticDrive
 from sam4d.structures import Masklet
 from tests.browser.conftest import BackendServer, LabellingProject
 from tests.browser.labelling_page import LabellingPage
-from tests.browser.results import intersection_over_union, masks_of, rectangles_of, union_of
+from tests.browser.results import intersection_over_union, labels_of, masks_of, rectangles_of, union_of
 from tests.browser.viewer_page import ViewerPage
 from tests.label_studio_server import LabelStudioServer
 
@@ -219,6 +220,183 @@ def test_list_timeline_and_pagers_agree(
     click_on(viewer, drive, seen_cars[0])
     assert [row["number"] for row in viewer.listed] == ["2"], "the backend knows of the deletion before any draft does"
     assert viewer.timeline == ["there"] * 5
+
+
+def test_undo_takes_back_the_last_thing_seen_also_after_pagers_were_turned(
+    viewer: ViewerPage, labelling: LabellingPage, drive: SyntheticDrive, seen_cars: list[Masklet]
+) -> None:
+    """Label Studio forgets all steps whenever an image loads; ours, and brush strokes that a person painted, can still be taken back."""
+    click_on(viewer, drive, seen_cars[0])
+    answered = labelling.results()
+    # The images of frame 3 finish loading after the deletion, as on a slow line.
+    viewer.frame.evaluate(
+        "() => { const { workspace } = window.sam4d; workspace.showFrame(3); workspace.editor.turnPagers(3); workspace.deleteOnFrame(); }"
+    )
+    assert viewer.timeline == ["there", "there", "there", "", "there"]
+    labelling.wait_until_images_are_loaded(3)
+    viewer.press("Control+z")
+    assert viewer.timeline == ["there"] * 5
+    viewer.press("Control+y")
+    assert viewer.timeline == ["there", "there", "there", "", "there"]
+    viewer.press("Control+z")
+
+    labelling.pick_label("brush_front", "Truck")
+    labelling.pick_tool("front", "brush-tool", smart=False)
+    labelling.paint("front", [(300, 330), (380, 345)])
+    labelling.unselect()
+    painted = labelling.results()
+    assert len(painted) == len(answered) + 1
+    viewer.show_frame(0)
+    labelling.wait_until_images_are_loaded(0)
+    labelling.page.set_viewport_size({"width": 1500, "height": 1200})
+    viewer.show_frame(3)
+    labelling.wait_until_images_are_loaded(3)
+    viewer.press("Delete")
+    labelling.wait_until_a_draft_is_saved()
+    viewer.press("Control+z")
+    assert {result["id"] for result in labelling.results()} == {result["id"] for result in painted}, "the deletion, not the stroke"
+    viewer.press("Control+z")
+    assert {result["id"] for result in labelling.results()} == {result["id"] for result in answered}, "the stroke, nothing else"
+    assert viewer.timeline == ["there"] * 5
+
+
+def test_a_box_in_a_cameras_view_is_a_box_in_its_image(
+    viewer: ViewerPage, labelling: LabellingPage, drive: SyntheticDrive, seen_cars: list[Masklet]
+) -> None:
+    car = seen_cars[0]
+    camera = max(car.masks[0].camera_masks, key=lambda name: int(car.masks[0].camera_masks[name].sum()))
+    truth = car.masks[0].camera_masks[camera]
+    rows, columns = np.nonzero(truth)
+    box = [int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1]
+    viewer.look_through(camera)
+    viewer.press("b")
+    asked = viewer.drag_image_box(camera, box)
+    viewer.picture("boxed")
+    assert asked["camera"] == camera
+    assert asked["box_px"] == pytest.approx(box, abs=1.5), "to a pixel of the screen"
+    assert intersection_over_union(union_of(masks_of(labelling.results())[camera, 0]), truth) > 0.6
+    assert viewer.timeline == ["there"] * 5
+
+
+def test_the_sweeps_of_all_frames_lie_over_each_other(
+    viewer: ViewerPage, labelling: LabellingPage, drive: SyntheticDrive, seen_cars: list[Masklet]
+) -> None:
+    click_on(viewer, drive, seen_cars[0])
+    viewer.press("m")
+    merged = "() => [window.sam4d.viewport.points.mergedFrames.sort().join(), window.sam4d.viewport.merged.pointCount]"
+    viewer.frame.wait_for_function(f"() => ({merged})()[0] === '1,2,3,4'")
+    viewer.picture("merged")
+    count = len(drive.clip.frames[0].load_sweep().points_m)
+    assert viewer.frame.evaluate(merged)[1] > 2 * count
+    laid = np.array(
+        viewer.frame.evaluate(
+            "() => { const { geometry, matrix } = window.sam4d.viewport.points.merged.get(3);"
+            " return [...geometry.attributes.position.clone().applyMatrix4(matrix).array]; }"
+        )
+    ).reshape(-1, 3)
+    laid = laid[np.isfinite(laid).all(axis=1)]
+    points_m = drive.clip.frames[3].load_sweep().points_m.astype(np.float64)
+    wanted = drive.clip.lidar_SE3_lidar(0, 3).apply(points_m[np.isfinite(points_m).all(axis=1)])
+    distances_m, _ = cKDTree(wanted).query(laid[::50])
+    assert np.max(distances_m) < 0.001
+
+    colours = "() => [...window.sam4d.viewport.points.merged.get(1).geometry.attributes.shade.array].join()"
+    before = viewer.frame.evaluate(colours)
+    viewer.press("Shift+Delete")
+    assert viewer.frame.evaluate(colours) != before, "the object's colour is gone from the other sweeps, too"
+    viewer.show_frame(3)
+    viewer.frame.wait_for_function(f"() => ({merged})()[0] === '0,1,2,4'")
+    viewer.press("m")
+    viewer.frame.wait_for_function(f"() => ({merged})()[1] === 0")
+
+
+def test_what_is_painted_on_the_points_seen_from_above_shows_in_the_cloud(
+    viewer: ViewerPage, labelling: LabellingPage, project: LabellingProject, drive: SyntheticDrive, seen_cars: list[Masklet]
+) -> None:
+    """A stroke of the eraser over the front of the car."""
+    click_on(viewer, drive, seen_cars[0])
+    count = "() => window.sam4d.workspace.selectedObject.frames.get(0).pointCount"
+    before = viewer.frame.evaluate(count)
+    u, v = view_of(project).to_pixels(np.array(seen_cars[0].cuboids[0].center_m))
+    labelling.page.evaluate(
+        "() => { const { annotationStore } = window.Htx; const annotation = annotationStore.selected;"
+        " annotation.selectArea([...annotation.regions].find(region => region.cleanId === 'o1-f0-brush_bev')); }"
+    )
+    labelling.pick_tool(BEV, "eraser", smart=False)
+    labelling.paint(BEV, [(u - 12, v - 20), (u + 12, v - 20)])
+    viewer.frame.wait_for_function(f"(before) => ({count})() < before", arg=before)
+    viewer.picture("erased")
+    left = viewer.frame.evaluate(count)
+    assert 0.2 * before < left < 0.95 * before
+    viewer.press("Control+z")
+    assert viewer.frame.evaluate(count) == before
+    assert (
+        labelling.page.evaluate(
+            "() => [...window.Htx.annotationStore.selected.regions].find(region => region.cleanId === 'o1-f0-brush_bev').touches.length"
+        )
+        == 0
+    )
+
+
+def test_another_label_reaches_all_regions_and_the_export(
+    viewer: ViewerPage, labelling: LabellingPage, project: LabellingProject, drive: SyntheticDrive, seen_cars: list[Masklet], tmp_path: Path
+) -> None:
+    click_on(viewer, drive, seen_cars[0])
+    viewer.relabel(1, "Truck")
+    assert viewer.listed == [{"number": "1", "label": "Truck", "frames": "5/5"}]
+    viewer.picture("relabelled")
+    assert labels_of(labelling.results()) == {"Truck"}
+    viewer.press("Control+z")
+    assert labels_of(labelling.results()) == {"Car"}
+    viewer.press("Control+y")
+    viewer.press("Shift+p")
+    viewer.wait_until_idle()
+    assert labels_of(labelling.results()) == {"Truck"}, "the backend knows of it before any draft does"
+    labelling.submit()
+    (exported,) = project.export(tmp_path)
+    assert exported.label == "Truck"
+
+
+def test_what_was_drawn_by_hand_is_shown_as_it_will_be_exported(
+    viewer: ViewerPage, labelling: LabellingPage, project: LabellingProject, drive: SyntheticDrive, seen_cars: list[Masklet], tmp_path: Path
+) -> None:
+    """A rectangle seen from above, and a mask in a camera."""
+    car = seen_cars[0]
+    u, v = view_of(project).to_pixels(np.array(car.cuboids[0].center_m))
+    labelling.pick_label("cuboid_bev", "Truck")  # takes the rectangle's tool up by itself
+    labelling.paint(BEV, [(u - 14, v - 28), (u + 14, v + 28)])
+    labelling.unselect()
+    labelling.show_frame("front", 1)
+    labelling.pick_label("brush_front", "Pedestrian")
+    labelling.pick_tool("front", "brush-tool", smart=False)
+    labelling.paint("front", [(300, 330), (380, 345)])
+    labelling.unselect()
+    viewer.frame.wait_for_function("() => window.sam4d.workspace.objects.size === 2")
+    viewer.show_frame(0)
+    viewer.frame.locator("[data-object='1']").click()
+    assert viewer.listed == [
+        {"number": "1", "label": "Truck", "frames": "1/5"},
+        {"number": "2", "label": "Pedestrian", "frames": "1/5"},
+    ]
+    assert viewer.timeline == ["by-hand", "", "", "", ""]
+    shown = viewer.cuboid(0)
+    assert shown is not None
+    viewer.picture("drawn")
+    viewer.press("Shift+p")
+    viewer.frame.wait_for_function("() => document.querySelector('.notice').textContent.startsWith('#1 was drawn by hand')")
+
+    viewer.press("w")
+    moved = viewer.cuboid(0)
+    assert moved is not None
+    assert math.dist(moved["center_m"], shown["center_m"]) == pytest.approx(0.05, abs=1e-3)
+    labelling.submit()
+    exported = {masklet.label: masklet for masklet in project.export(tmp_path)}
+    assert set(exported) == {"Truck", "Pedestrian"}
+    cuboid = exported["Truck"].cuboids[0]
+    assert [*cuboid.center_m, *cuboid.size_lwh_m] == pytest.approx([*moved["center_m"], *moved["size_lwh_m"]], abs=0.02)
+    assert math.cos(cuboid.yaw_rad - moved["yaw_rad"]) == pytest.approx(1, abs=1e-4)
+    assert exported["Truck"].masks[0].lidar_mask.sum() > 0
+    assert exported["Pedestrian"].masks[1].camera_masks["front"].any()
 
 
 def test_key_frames_are_copied_interpolated_and_fitted_again(viewer: ViewerPage, drive: SyntheticDrive, seen_cars: list[Masklet]) -> None:

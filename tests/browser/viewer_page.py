@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Frame, Page, Response
+from playwright.sync_api import Frame, Page, Request, Response
 
 from tests.browser.labelling_page import WAIT_SECONDS
 
@@ -82,6 +82,37 @@ class ViewerPage:
             self.page.mouse.up()
         self.wait_until_idle()
 
+    def drag_image_box(self, camera: str, box_px: Sequence[float]) -> dict[str, Any]:
+        """A box over a camera's own view, in pixels of its image, and all that follows from it; returns what was asked."""
+        stage = self.frame.locator(".stage").bounding_box()
+        assert stage is not None
+        u0, v0, u1, v1 = self.frame.evaluate(
+            """([tag, box]) => {
+                const { width, height } = window.sam4d.stage;
+                const { width_px, height_px } = window.sam4d.workspace.clip.cameras[tag];
+                const scale = Math.min(width / width_px, height / height_px);
+                return box.map((value, k) => value * scale + (k % 2 ? height - scale * height_px : width - scale * width_px) / 2);
+            }""",
+            [camera, [float(value) for value in box_px]],
+        )
+        with self.page.expect_request(is_interactive_request) as asked:
+            self.page.mouse.move(stage["x"] + u0, stage["y"] + v0)
+            self.page.mouse.down()
+            self.page.mouse.move(stage["x"] + u1, stage["y"] + v1, steps=6)
+            self.page.mouse.up()
+        self.wait_until_idle()
+        posted = asked.value.post_data_json
+        assert posted is not None
+        return dict(posted["context"]["sam4d"])
+
+    def look_through(self, camera: str) -> None:
+        """By a camera's image tag."""
+        self.frame.get_by_label("Camera view", exact=True).select_option(camera)
+
+    def relabel(self, number: int, label: str) -> None:
+        """Of the selected object."""
+        self.frame.get_by_label(f"Label of #{number}", exact=True).select_option(label)
+
     def _click(self, position_m: Sequence[float], keys: list[Any]) -> None:
         u, v = self._pixel(position_m)
         self.frame.locator(".stage").click(position={"x": u, "y": v}, modifiers=keys)
@@ -130,7 +161,8 @@ class ViewerPage:
         """The object list as it is read: number, label, frames."""
         rows: list[dict[str, str]] = self.frame.evaluate(
             "() => [...document.querySelectorAll('[data-object]')].map(row => { const cells = [...row.cells].map(cell => cell.textContent);"
-            " return { number: cells[1], label: cells[2], frames: cells[3] }; })"
+            " const choice = row.querySelector('select');"
+            " return { number: cells[1], label: choice ? choice.value : cells[2], frames: cells[3] }; })"
         )
         return rows
 
@@ -157,6 +189,10 @@ class ViewerPage:
         """What the page says, or nothing."""
         notice = self.frame.locator(".notice")
         return notice.text_content() or "" if notice.is_visible() else ""
+
+
+def is_interactive_request(request: Request) -> bool:
+    return request.url.split("?")[0].endswith("/interactive-annotating")
 
 
 def is_interactive_answer(response: Response) -> bool:

@@ -7,7 +7,15 @@ import pytest
 
 from converters.label_config import LabelConfig
 from converters.user_prompt import UserPrompt
-from converters.viewer_requests import CuboidsRequest, FitRequest, FollowRequest, ViewerRequest, is_viewer_request, parse_viewer_request
+from converters.viewer_requests import (
+    CuboidsRequest,
+    FitRequest,
+    FollowRequest,
+    ReadRequest,
+    ViewerRequest,
+    is_viewer_request,
+    parse_viewer_request,
+)
 from sam4d.structures import BoxPrompt, Cuboid, InputError, PointPrompt
 from tests.converters.tiny_task import tiny_clip
 
@@ -52,9 +60,23 @@ def test_a_box() -> None:
     assert np.array_equal(box.box, [1, 2, 3, 5])
 
 
+def test_a_box_in_a_camera() -> None:
+    prompt = parse(action="box", object="new", label="Car", frame=1, camera="front", box_px=[1, 2, 3, 5]).action
+    assert isinstance(prompt, UserPrompt)
+    (box,) = prompt.prompts
+    assert isinstance(box, BoxPrompt)
+    assert (box.sensor, prompt.sensor, prompt.kind) == ("front", "front", "box")
+    assert np.array_equal(box.box, [1, 2, 3, 5])
+
+
+def test_labels_that_were_changed() -> None:
+    assert parse(action="fit", object=3, frames=[0], labels=[{"object": 3, "label": "Truck"}]).labels == {3: "Truck"}
+
+
 def test_the_other_actions() -> None:
     assert parse(action="follow", object=3, frame=1, direction="backwards").action == FollowRequest(3, 1, True)
     assert parse(action="fit", object=3, frames=[2, 0]).action == FitRequest(3, (2, 0))
+    assert parse(action="read", object=3, frame=2, rle=[1, 2]).action == ReadRequest(3, 2, (1, 2))
     cuboid = Cuboid((1.0, 2.0, 3.0), (4.0, 2.0, 1.5), 0.1)
     placed = parse(action="cuboids", object="new", label="Car", cuboids=[{"frame": 1, "cuboid": CUBOID}]).action
     assert placed == CuboidsRequest(None, "Car", {1: cuboid})
@@ -86,6 +108,9 @@ def test_the_other_actions() -> None:
         ({"action": "prompt", "label": "Car", "frame": 0, "points": [{"position_m": [1, 2, 3]}]}, "positive"),
         ({"action": "prompt", "object": "3", "label": "Car", "frame": 0, "points": [POINT]}, "object"),
         ({"action": "box", "label": "Car", "frame": 0, "box_m": [1, 2, 1, 5]}, "box_m"),
+        ({"action": "box", "label": "Car", "frame": 0, "camera": "front", "box_px": [1, 2, 3, 2]}, "box_px"),
+        ({"action": "box", "label": "Car", "frame": 2, "camera": "rear_left", "box_px": [1, 2, 3, 4]}, "camera"),
+        ({"action": "fit", "object": 1, "frames": [0], "labels": [{"object": 1, "label": "Tree"}]}, "labels"),
         ({"action": "follow", "object": 1, "frame": 0, "direction": "up"}, "direction"),
         ({"action": "follow", "frame": 0, "direction": "forwards"}, "object"),
         ({"action": "cuboids", "object": 1, "label": "Car", "cuboids": []}, "cuboids"),

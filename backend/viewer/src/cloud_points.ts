@@ -82,23 +82,20 @@ export class CloudPoints {
     if (attribute) attribute.needsUpdate = true;
   }
 
-  /** Lay another frame's sweep over the one in view; every `stride`-th point of it. */
-  merge(frame: number, cloud: Cloud, shade: Uint8Array, motion: Matrix, stride: number): void {
+  /** Lay another frame's sweep over the one in view. */
+  merge(frame: number, cloud: Cloud, shade: Uint8Array, motion: Matrix): void {
     this.unmerge(frame);
-    const count = Math.floor(cloud.count / stride);
-    const positions = new Float32Array(3 * count);
-    const shades = new Uint8Array(4 * count);
-    for (let i = 0; i < count; i++) {
-      // Not every n-th exactly: rings of a LiDAR repeat, and would come out as stripes.
-      const row = i * stride + ((i * 7) % stride);
-      positions.set(cloud.positions.subarray(3 * row, 3 * row + 3), 3 * i);
-      shades.set(shade.subarray(4 * row, 4 * row + 4), 4 * i);
-    }
-    const shown = points(positions, shades, this.mergedMaterial);
+    const shown = points(cloud.positions, shade, this.mergedMaterial);
     shown.matrixAutoUpdate = false;
     this.merged.set(frame, shown);
     this.group.add(shown);
     this.place(frame, motion);
+  }
+
+  /** The colours of a sweep that was laid over the one in view were written anew. */
+  recolourMerged(frame: number): void {
+    const attribute = this.merged.get(frame)?.geometry.getAttribute("shade") as BufferAttribute | undefined;
+    if (attribute) attribute.needsUpdate = true;
   }
 
   get mergedFrames(): number[] {

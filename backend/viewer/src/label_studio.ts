@@ -1,7 +1,9 @@
 // The editor around this page: what the annotation holds, and the few things done to it. Everything undocumented of Label Studio 1.23.2
-// that the 3D view leans on stands in this file.
+// that the 3D view leans on stands in this file and in undo_history.ts.
 import type { BirdsEye, Rectangle } from "./birds_eye.ts";
 import { CUBOID_TAG, type Region, type RegionMeta } from "./objects.ts";
+import type { Strokes } from "./painted_points.ts";
+import { UndoHistory, type RecordedAnnotation } from "./undo_history.ts";
 
 export type Result = Record<string, unknown>;
 
@@ -21,6 +23,7 @@ interface EditorResult {
   readonly type: string;
   readonly from_name: { readonly name: string };
   readonly mainValue: unknown;
+  setValue(value: unknown): void;
 }
 
 interface EditorRegion {
@@ -35,7 +38,10 @@ interface EditorRegion {
   readonly width?: number;
   readonly height?: number;
   readonly rotation?: number;
+  /** Strokes that a person painted since the annotation was opened. */
+  readonly touches?: { readonly length: number };
   deleteRegion(): void;
+  serialize?(): { readonly value: { readonly rle?: readonly number[] } } | null;
 }
 
 interface EditorTag {
@@ -48,21 +54,12 @@ interface EditorTag {
   unselectAll?(): void;
 }
 
-interface EditorAnnotation {
+interface EditorAnnotation extends RecordedAnnotation {
   readonly id: string;
   readonly type: string;
   readonly regions: readonly EditorRegion[];
   readonly names: Map<string, EditorTag>;
   readonly suggestions: Map<string, unknown>;
-  readonly history: {
-    readonly canUndo: boolean;
-    readonly canRedo: boolean;
-    freeze(key: string): void;
-    unfreeze(key: string): void;
-    setReplaceNextUndoState(value: boolean): void;
-    undo(): void;
-    redo(): void;
-  };
   isReadOnly(): boolean;
   setSuggestions(results: readonly Result[]): void;
   acceptAllSuggestions(): void;
@@ -84,8 +81,8 @@ interface EditorWindow extends Window {
 /** A request that was not answered; the message is a sentence for the labeller. */
 export class RequestError extends Error {}
 
-const HISTORY_KEY = "sam4d";
 const ANSWER_SECONDS = 110;
+const POINTS_TAG = "brush_bev";
 
 export class LabelStudio {
   private readonly editorWindow: EditorWindow;
@@ -186,55 +183,86 @@ export class LabelStudio {
       if (!tag.type.includes("labels") || !tag.isSelected) continue;
       for (const child of tag.children ?? []) if (child.selected) picked.push(child);
     }
-    annotation.history.freeze(HISTORY_KEY);
-    try {
-      for (const label of picked) label.setSelected?.(false);
-      // With the switch on all of it is one action of the editor, and the page around is drawn once instead of once per region.
-      if (!accepts) editor.setAutoAcceptSuggestions(true);
-      annotation.setSuggestions(results);
-      if (annotation.suggestions.size) annotation.acceptAllSuggestions();
-    } finally {
-      if (!accepts) editor.setAutoAcceptSuggestions(false);
-      for (const label of picked) label.setSelected?.(true);
-      // Suggestions would take the place of the step before them, which for Label Studio's own tools is the click.
-      annotation.history.setReplaceNextUndoState(false);
-      annotation.history.unfreeze(HISTORY_KEY);
+    new UndoHistory(annotation).step(() => {
+      try {
+        for (const label of picked) label.setSelected?.(false);
+        // With the switch on all of it is one action of the editor, and the page around is drawn once instead of once per region.
+        if (!accepts) editor.setAutoAcceptSuggestions(true);
+        annotation.setSuggestions(results);
+        if (annotation.suggestions.size) annotation.acceptAllSuggestions();
+      } finally {
+        if (!accepts) editor.setAutoAcceptSuggestions(false);
+        for (const label of picked) label.setSelected?.(true);
+      }
+    });
+  }
+
+  get isDrawing(): boolean {
+    return this.annotation?.isDrawing ?? false;
+  }
+
+  /** How many strokes people painted on an object's points seen from above, by region. */
+  get strokes(): Map<string, Strokes> {
+    const strokes = new Map<string, Strokes>();
+    for (const region of this.annotation?.regions ?? []) {
+      const meta = region.meta?.sam4d;
+      if (!meta || meta.frame_index !== region.item_index || tagOf(region) !== POINTS_TAG) continue;
+      strokes.set(region.cleanId, { object: meta.object_id, frame: meta.frame_index, count: region.touches?.length ?? 0 });
     }
+    return strokes;
+  }
+
+  /** The mask of one region with the strokes painted on it; drafts keep the two apart. */
+  maskOf(id: string): readonly number[] | null {
+    const region = this.annotation?.regions.find((other) => other.cleanId === id);
+    return region?.serialize?.()?.value.rle ?? null;
   }
 
   deleteRegions(ids: ReadonlySet<string>): void {
     const annotation = this.annotation;
     if (!annotation) return;
-    annotation.history.freeze(HISTORY_KEY);
-    try {
+    new UndoHistory(annotation).step(() => {
       for (const region of [...annotation.regions]) if (ids.has(region.cleanId)) region.deleteRegion();
-    } finally {
-      annotation.history.unfreeze(HISTORY_KEY);
-    }
+    });
+  }
+
+  /** The label of all of an object's regions. */
+  relabel(ids: ReadonlySet<string>, label: string): void {
+    const annotation = this.annotation;
+    if (!annotation) return;
+    new UndoHistory(annotation).step(() => {
+      for (const region of annotation.regions) {
+        if (!ids.has(region.cleanId)) continue;
+        for (const result of region.results) if (holdsRegions(result.from_name.name)) result.setValue([label]);
+      }
+    });
+  }
+
+  /** Steps of the annotation that is open now can be taken back also after a pager was turned. Returns what ends that. */
+  keepHistory(): () => void {
+    const annotation = this.annotation;
+    return annotation ? new UndoHistory(annotation).keep() : () => undefined;
   }
 
   undo(): void {
-    const history = this.annotation?.history;
-    if (history?.canUndo) history.undo();
+    if (this.annotation) new UndoHistory(this.annotation).undo();
   }
 
   redo(): void {
-    const history = this.annotation?.history;
-    if (history?.canRedo) history.redo();
+    if (this.annotation) new UndoHistory(this.annotation).redo();
   }
 
-  /** The whole of a rectangle region, to be written anew with other values. */
-  rectangleResults(id: string, label: string, rectangle: Rectangle, z_m: number, height_m: number, meta: RegionMeta, size_px: number): Result[] {
+  /** The whole of a rectangle region, to be written anew with other values. `meta` null: a person drew it. */
+  rectangleResults(region: Region, label: string, rectangle: Rectangle, z_m: number, height_m: number, meta: RegionMeta | null, size_px: number): Result[] {
     const place = { x: rectangle.x, y: rectangle.y, width: rectangle.width, height: rectangle.height, rotation: rectangle.rotation };
     const shared = {
-      id,
+      id: region.id,
       to_name: "bev",
       original_width: size_px,
       original_height: size_px,
       image_rotation: 0,
-      item_index: meta.frame_index,
-      score: meta.score ?? 0,
-      meta: { sam4d: meta },
+      item_index: region.frame,
+      ...(meta && { score: meta.score ?? 0, meta: { sam4d: meta } }),
     };
     return [
       { ...shared, type: "rectanglelabels", from_name: CUBOID_TAG, value: { ...place, rectanglelabels: [label] } },
@@ -310,7 +338,11 @@ function projectOfAddress(path: string): string {
 
 function tagOf(region: EditorRegion): string | null {
   const tags = region.results.map((result) => result.from_name.name);
-  return tags.find((tag) => tag === CUBOID_TAG || tag.startsWith("brush_")) ?? null;
+  return tags.find(holdsRegions) ?? null;
+}
+
+function holdsRegions(tag: string): boolean {
+  return tag === CUBOID_TAG || tag.startsWith("brush_");
 }
 
 function readRegion(region: EditorRegion, tag: string): Region {

@@ -57,7 +57,7 @@ export class ObjectList {
     const cells = [
       element("td", {}, element("i", { class: "swatch", style: `background: rgb(${colour.map(Math.round).join(" ")})` })),
       element("td", { class: "number" }, String(object.id)),
-      element("td", {}, object.label),
+      element("td", {}, this.label(object)),
       element("td", { class: "number" }, `${object.frames.size}/${workspace.frameCount}`),
       element("td", { class: "number" }, String(object.frames.get(workspace.frame)?.pointCount ?? "–")),
       element("td", { class: "number" }, object.score.toFixed(2)),
@@ -78,5 +78,25 @@ export class ObjectList {
       ...cells,
     );
     return row;
+  }
+
+  /** Of the selected object it can be changed. */
+  private label(object: LabelledObject): Node | string {
+    const { workspace } = this;
+    if (object.id !== workspace.selected || !workspace.canEdit) return object.label;
+    const names = workspace.labels.map(({ name }) => name);
+    const choice: HTMLSelectElement = element(
+      "select",
+      {
+        class: "relabel",
+        title: "Label of this object, on all frames",
+        "aria-label": `Label of #${object.id}`,
+        onclick: (event: Event) => event.stopPropagation(),
+        onchange: () => workspace.relabel(choice.value),
+      },
+      ...(names.includes(object.label) ? names : [object.label, ...names]).map((name) => element("option", { value: name }, name)),
+    );
+    choice.value = object.label;
+    return choice;
   }
 }

@@ -1,7 +1,7 @@
 // Which point is under the pointer, and which points are in a dragged box.
 import { NO_HEIGHT, type Cloud } from "./cloud_file.ts";
 import { GROUND_CM } from "./colours.ts";
-import type { Vec3 } from "./geometry.ts";
+import { apply, projector, type Camera, type Vec3 } from "./geometry.ts";
 
 /** A view's projection: column-major 4x4 as three.js keeps it (projection times view), and the size of the view in pixels. */
 export interface Projection {
@@ -9,6 +9,16 @@ export interface Projection {
   readonly width_px: number;
   readonly height_px: number;
 }
+
+/** A box of the screen, pixels. */
+export interface ScreenBox {
+  readonly u0: number;
+  readonly v0: number;
+  readonly u1: number;
+  readonly v1: number;
+}
+
+const SAMPLES = 16;
 
 /** So small a part of the points in a box is passed over. */
 const STRAY_SHARE = 0.04;
@@ -66,7 +76,7 @@ export function boundsInBox(
   cloud: Cloud,
   shown: Uint8Array,
   view: Projection,
-  box: { readonly u0: number; readonly v0: number; readonly u1: number; readonly v1: number },
+  box: ScreenBox,
   gap_m: number,
 ): readonly [number, number, number, number] | null {
   const m = Array.from(view.elements);
@@ -108,4 +118,34 @@ export function boundsInBox(
   }
   const margin = 0.05;
   return [xmin - margin, ymin - margin, xmax + margin, ymax + margin];
+}
+
+/**
+ * Where a camera's own image lies in a view of it, in the middle and whole: screen pixels per pixel of the image, and the screen pixel of
+ * the image's corner.
+ */
+export function imagePlacement(width_px: number, height_px: number, camera: Camera): { scale: number; left: number; top: number } {
+  const scale = Math.min(width_px / camera.width_px, height_px / camera.height_px);
+  return { scale, left: (width_px - scale * camera.width_px) / 2, top: (height_px - scale * camera.height_px) / 2 };
+}
+
+/** A box over a camera's own view -> pixels [u0, v0, u1, v1] of its image, bent as the lens bends it; null where no image is. */
+export function imageBox(box: ScreenBox, width_px: number, height_px: number, camera: Camera): readonly [number, number, number, number] | null {
+  const { scale, left, top } = imagePlacement(width_px, height_px, camera);
+  const project = projector(camera);
+  let [u0, v0, u1, v1] = [Infinity, Infinity, -Infinity, -Infinity];
+  const inside = (value: number, size: number) => Math.min(size - 1e-6, Math.max(0, value));
+  for (let row = 0; row <= SAMPLES; row++) {
+    for (let column = 0; column <= SAMPLES; column++) {
+      // The view is drawn without the lens's bending.
+      const straightU = (box.u0 + ((box.u1 - box.u0) * column) / SAMPLES - left) / scale;
+      const straightV = (box.v0 + ((box.v1 - box.v0) * row) / SAMPLES - top) / scale;
+      const u = camera.distortion.length ? straightU : inside(straightU, camera.width_px);
+      const v = camera.distortion.length ? straightV : inside(straightV, camera.height_px);
+      const pixel = project(...apply(camera.lidar_SE3_cam, [(u - camera.cx_px) / camera.fx_px, (v - camera.cy_px) / camera.fy_px, 1]));
+      if (!pixel) continue;
+      [u0, v0, u1, v1] = [Math.min(u0, pixel[0]), Math.min(v0, pixel[1]), Math.max(u1, pixel[0]), Math.max(v1, pixel[1])];
+    }
+  }
+  return u1 - u0 >= 1 && v1 - v0 >= 1 ? [u0, v0, u1, v1] : null;
 }

@@ -5,7 +5,7 @@ import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 import { forwardYaw, type Axis } from "./birds_eye.ts";
 import type { Camera, Vec3 } from "./geometry.ts";
 import { at } from "./geometry.ts";
-import type { Projection } from "./picking.ts";
+import { imagePlacement, type Projection } from "./picking.ts";
 
 export type ViewName = "perspective" | "top" | "side" | "front" | "camera";
 
@@ -288,9 +288,8 @@ export class Stage {
 
   /** The camera's own image, whole, in the middle of the view. */
   private fitToCamera(camera: Camera): void {
-    const scale = Math.min(this.width_px / camera.width_px, this.height_px / camera.height_px);
-    const marginU = (this.width_px / scale - camera.width_px) / 2;
-    const marginV = (this.height_px / scale - camera.height_px) / 2;
+    const { scale, left: marginLeft, top: marginTop } = imagePlacement(this.width_px, this.height_px, camera);
+    const [marginU, marginV] = [marginLeft / scale, marginTop / scale];
     const left = (NEAR_M * (-camera.cx_px - marginU)) / camera.fx_px;
     const right = (NEAR_M * (camera.width_px + marginU - camera.cx_px)) / camera.fx_px;
     const top = (NEAR_M * (camera.cy_px + marginV)) / camera.fy_px;

@@ -1,20 +1,23 @@
 // The cloud of the frame in view with everything in it, and what the pointer does there.
-import { boundsInBox, pickPoint } from "./picking.ts";
+import { boundsInBox, imageBox, pickPoint } from "./picking.ts";
 import { CloudPoints, MERGED_POINTS } from "./cloud_points.ts";
 import { NO_HEIGHT, type Cloud } from "./cloud_file.ts";
-import { egoMotion } from "./clip.ts";
 import { decodeRows } from "./coco_rle.ts";
 import { colourPoints, objectColour, parseColour, type CameraImage, type Rgb } from "./colours.ts";
-import { contains, moved, type Cuboid } from "./cuboid.ts";
+import { contains, type Cuboid } from "./cuboid.ts";
 import { CuboidLines, type ShownCuboid } from "./cuboid_lines.ts";
+import { standingIn } from "./drawn.ts";
 import { element } from "./elements.ts";
 import { Frusta } from "./frusta.ts";
 import { forwardYaw } from "./birds_eye.ts";
+import { MergedSweeps } from "./merged_sweeps.ts";
+import type { ObjectOnFrame } from "./objects.ts";
 import type { Stage } from "./stage.ts";
 import type { Workspace } from "./workspace.ts";
 
+/** The browser's own record of when the first cloud was drawn. */
+export const FIRST_PICTURE = "sam4d first picture";
 const AHEAD = 2;
-const MOVES_M = 0.5;
 const REACH_PX = 9;
 const CLICK_PX = 4;
 const SAME_THING_M = 1.5;
@@ -26,7 +29,8 @@ export class Viewport {
   private shade = new Uint8Array(0);
   private owner = new Uint16Array(0);
   private images: CameraImage[] = [];
-  private readonly points: CloudPoints;
+  readonly points: CloudPoints;
+  readonly merged: MergedSweeps;
   private readonly lines: CuboidLines;
   readonly frusta: Frusta;
   private readonly rubberBand = element("div", { class: "rubber-band", hidden: true });
@@ -39,6 +43,8 @@ export class Viewport {
     overlay: HTMLElement,
   ) {
     this.points = new CloudPoints(stage.scene, stage.isSoftware);
+    const limit = stage.isSoftware ? MERGED_POINTS / 4 : MERGED_POINTS;
+    this.merged = new MergedSweeps(this.points, workspace, (object) => this.colourOf(object.id, object.label), limit, () => stage.draw());
     this.lines = new CuboidLines(stage.scene, overlay);
     this.frusta = new Frusta(stage.scene, workspace.clip, () => stage.draw());
     overlay.append(this.rubberBand);
@@ -87,12 +93,14 @@ export class Viewport {
       this.owner = new Uint16Array(cloud.count);
     }
     this.images = [];
+    workspace.noteSweep(frame);
     this.paint();
     this.points.show(cloud, this.shade);
-    this.placeMerged();
+    this.merged.place();
     this.showCuboids();
     this.frusta.show(workspace.settings.frusta, frame, this.stage.lookingThrough);
     this.stage.draw();
+    if (!performance.getEntriesByName(FIRST_PICTURE).length) requestAnimationFrame(() => performance.mark(FIRST_PICTURE));
     this.onCloud();
     await this.applyLook();
     workspace.sweeps.settle(frame, AHEAD);
@@ -109,14 +117,15 @@ export class Viewport {
       this.images = images;
     }
     this.recolour();
-    if (settings.merged) await this.merge();
-    else for (const other of this.points.mergedFrames) this.points.unmerge(other);
+    if (settings.merged) await this.merged.show(this.cloud?.count ?? 1);
+    else this.merged.hide();
     this.stage.draw();
   }
 
   private recolour(): void {
     this.paint();
     this.points.recolour();
+    this.merged.recolour();
     this.showCuboids();
     this.stage.draw();
     this.onCloud();
@@ -131,11 +140,12 @@ export class Viewport {
     let selected = -1;
     for (const object of workspace.objects.values()) {
       const part = object.frames.get(this.cloudFrame);
-      if (!part?.points) continue;
+      if (!part || !holdsPoints(part)) continue;
       palette.push(this.colourOf(object.id, object.label));
       if (object.id === workspace.selected) selected = palette.length;
       try {
-        for (const row of decodeRows(part.points, cloud.count)) this.owner[row] = palette.length;
+        const rows = part.points ? decodeRows(part.points, cloud.count) : part.cuboid ? standingIn(cloud, part.cuboid) : [];
+        for (const row of rows) this.owner[row] = palette.length;
       } catch (error) {
         workspace.say(`The points of #${object.id} cannot be shown: ${sentence(error)}`, "error");
       }
@@ -155,54 +165,6 @@ export class Viewport {
       if (cuboid) shown.push({ id: object.id, cuboid, colour: this.colourOf(object.id, object.label), text: `${object.label} ${object.id}` });
     }
     this.lines.show(shown, this.workspace.selected);
-  }
-
-  // ---- the other frames' sweeps
-
-  private async merge(): Promise<void> {
-    const { workspace } = this;
-    const frames = workspace.clip.frames.map((_, frame) => frame).filter((frame) => frame !== workspace.frame);
-    const nearest = frames.sort((a, b) => Math.abs(a - workspace.frame) - Math.abs(b - workspace.frame));
-    const total = (this.cloud?.count ?? 1) * nearest.length;
-    const stride = Math.max(1, Math.ceil(total / (this.stage.isSoftware ? MERGED_POINTS / 4 : MERGED_POINTS)));
-    for (const frame of nearest) {
-      if (this.points.mergedFrames.includes(frame)) continue;
-      let cloud: Cloud;
-      try {
-        cloud = await workspace.sweeps.get(frame);
-      } catch (error) {
-        workspace.say(`Frame ${frame + 1} is missing from the merged sweeps. ${sentence(error)}`, "error");
-        continue;
-      }
-      if (!workspace.settings.merged) return;
-      const shade = new Uint8Array(4 * cloud.count);
-      const { colour, ground } = workspace.settings;
-      colourPoints(shade, cloud, colour === "camera" ? "height" : colour, new Uint16Array(cloud.count), [], -1, ground, []);
-      this.hideMoving(frame, cloud, shade);
-      this.points.merge(frame, cloud, shade, egoMotion(workspace.clip, workspace.frame, frame), stride);
-      workspace.sweeps.settle(workspace.frame, 0);
-      this.stage.draw();
-    }
-    this.points.unmerge(workspace.frame);
-  }
-
-  /** What moves would be smeared over the scene: of another frame only what stands is shown. */
-  private hideMoving(frame: number, cloud: Cloud, shade: Uint8Array): void {
-    const { workspace } = this;
-    const motion = egoMotion(workspace.clip, workspace.frame, frame);
-    for (const { frames } of workspace.objects.values()) {
-      const [now, then] = [frames.get(workspace.frame)?.cuboid, frames.get(frame)];
-      if (!now || !then?.cuboid || !then.points) continue;
-      const there = moved(then.cuboid, motion).center_m;
-      if (Math.hypot(there[0] - now.center_m[0], there[1] - now.center_m[1]) < MOVES_M) continue;
-      for (const row of decodeRows(then.points, cloud.count)) shade[4 * row + 3] = 0;
-    }
-  }
-
-  private placeMerged(): void {
-    const { clip, frame } = this.workspace;
-    this.points.unmerge(frame);
-    for (const other of this.points.mergedFrames) this.points.place(other, egoMotion(clip, frame, other));
   }
 
   // ---- the pointer
@@ -272,6 +234,14 @@ export class Viewport {
 
   private box(from: { u: number; v: number }, to: { u: number; v: number }): void {
     const box = { u0: Math.min(from.u, to.u), v0: Math.min(from.v, to.v), u1: Math.max(from.u, to.u), v1: Math.max(from.v, to.v) };
+    const camera = this.stage.lookingThrough;
+    if (camera) {
+      const tag = Object.entries(this.workspace.clip.cameras).find(([, other]) => other === camera)?.[0];
+      const pixels = imageBox(box, this.stage.width, this.stage.height, camera);
+      if (tag && pixels && this.workspace.clip.frames[this.cloudFrame]?.images[tag]) void this.workspace.promptCameraBox(tag, pixels);
+      else this.workspace.say("There is no image in that box.", "error");
+      return;
+    }
     const bounds = this.cloud && boundsInBox(this.cloud, this.shade, this.stage.projection, box, SAME_THING_M);
     if (bounds) void this.workspace.promptBox(bounds);
     else this.workspace.say("Nothing stands in that box.", "error");
@@ -280,7 +250,7 @@ export class Viewport {
   private ownerOf(row: number): number | null {
     const own = this.owner[row];
     if (!own) return null;
-    const shown = [...this.workspace.objects.values()].filter((object) => object.frames.get(this.cloudFrame)?.points);
+    const shown = [...this.workspace.objects.values()].filter((object) => holdsPoints(object.frames.get(this.cloudFrame)));
     return shown[own - 1]?.id ?? null;
   }
 
@@ -297,6 +267,11 @@ export class Viewport {
     }
     return null;
   }
+}
+
+/** Points of its own, or those in its cuboid. */
+function holdsPoints(part: ObjectOnFrame | undefined): boolean {
+  return part !== undefined && (part.points !== null || (part.drawn && part.cuboid !== null));
 }
 
 /** z of the ground near the vehicle, metres: the median of what its points say. */

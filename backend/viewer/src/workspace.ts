@@ -1,10 +1,12 @@
 // What is being worked on: the frame in view, the objects, the selection, the settings. Everything that shows or changes it meets here.
-import { type Rectangle, footprintOf, footprintToRectangle, isInView, type BirdsEye } from "./birds_eye.ts";
+import { type Footprint, type Rectangle, footprintOf, footprintToRectangle, isInView, type BirdsEye } from "./birds_eye.ts";
 import { egoMotion, type Clip } from "./clip.ts";
 import type { ColourMode } from "./colours.ts";
 import { between, moved, sameCuboid, type Cuboid } from "./cuboid.ts";
+import { standingOn, type Standing } from "./drawn.ts";
 import { LabelStudio, RequestError, type Label, type Result } from "./label_studio.ts";
 import { readObjects, type LabelledObject, type ObjectOnFrame, type Region } from "./objects.ts";
+import { PaintedPoints } from "./painted_points.ts";
 import type { Sweeps } from "./sweeps.ts";
 import type { Vec3 } from "./geometry.ts";
 
@@ -74,12 +76,24 @@ export class Workspace {
   private turning: ReturnType<typeof setTimeout> | undefined;
   private fingerprint = "";
   private shown = "";
+  private endKeeping: () => void = () => undefined;
   private pagers = new Map<string, number>();
   private readonly listeners: ((change: Change) => void)[] = [];
   /** On which frames objects have been since the annotation was opened: what is gone of it was deleted. */
   private readonly seen = new Map<number, Set<number>>();
   /** Cuboids moved here that no draft may show yet, by object and frame. */
   private readonly edits = new Map<string, { object: number; frame: number; cuboid: Cuboid }>();
+  /** Objects whose label was changed here. */
+  private readonly relabelled = new Set<number>();
+  /** Numbers of objects drawn by hand, by region; what stands under them, by frame and place. */
+  private readonly drawnNumbers = new Map<string, number>();
+  private readonly standing = new Map<string, Standing>();
+  private readonly painted = new PaintedPoints(
+    (object, frame) => this.objects.get(object)?.frames.get(frame)?.points ?? null,
+    () => this.editor?.isDrawing ?? false,
+    (region, object, frame) => this.readPainted(region, object, frame),
+    () => this.readRegions(),
+  );
 
   constructor(
     readonly clip: Clip,
@@ -170,6 +184,7 @@ export class Workspace {
     this.editor = editor;
     this.readEditor();
     setInterval(() => this.readEditor(), WATCH_MS);
+    window.addEventListener("pagehide", () => this.endKeeping());
   }
 
   private readEditor(): void {
@@ -178,8 +193,13 @@ export class Workspace {
     const shown = editor.shown;
     if (shown !== this.shown) {
       this.shown = shown;
+      this.endKeeping();
+      this.endKeeping = editor.keepHistory();
       this.edits.clear();
       this.seen.clear();
+      this.relabelled.clear();
+      this.drawnNumbers.clear();
+      this.painted.clear();
       this.birdsEye = editor.birdsEye;
       this.labels = editor.labels;
       if (!this.labels.some((label) => label.name === this.label)) this.label = this.labels[0]?.name ?? "";
@@ -192,6 +212,7 @@ export class Workspace {
       this.fingerprint = fingerprint;
       this.readRegions();
     }
+    this.painted.watch(editor.strokes);
     const pagers = editor.pagers;
     for (const [name, frame] of pagers) {
       const before = this.pagers.get(name);
@@ -204,11 +225,24 @@ export class Workspace {
     this.pagers = pagers;
   }
 
+  private async readPainted(region: string, object: number, frame: number): Promise<readonly Result[] | null> {
+    const rle = this.editor?.maskOf(region);
+    if (!rle) return null;
+    let read: readonly Result[] | null = null;
+    await this.ask("reading the points", { action: "read", object, frame, rle }, undefined, undefined, [], (results) => (read = results));
+    return read;
+  }
+
   private readRegions(): void {
     if (!this.editor || !this.birdsEye) return;
     this.regions = this.editor.regions;
-    this.objects = readObjects(this.regions, this.birdsEye);
+    this.objects = readObjects(this.regions, this.birdsEye, {
+      stands: (frame, footprint) => this.standsOn(frame, footprint),
+      number: (region, least) => this.drawnNumber(region, least),
+    });
+    this.painted.apply(this.objects);
     for (const object of this.objects.values()) {
+      if (object.drawn) continue;
       const frames = this.seen.get(object.id) ?? new Set<number>();
       this.seen.set(object.id, frames);
       for (const frame of object.frames.keys()) frames.add(frame);
@@ -225,6 +259,35 @@ export class Workspace {
     this.tell("objects");
   }
 
+  /** A sweep came: what was drawn on its frame may stand higher than was thought. */
+  noteSweep(frame: number): void {
+    if ([...this.objects.values()].some((object) => object.frames.get(frame)?.drawn)) this.readRegions();
+  }
+
+  private standsOn(frame: number, footprint: Footprint): Standing {
+    const key = JSON.stringify([frame, footprint]);
+    const known = this.standing.get(key);
+    if (known) return known;
+    const cloud = this.sweeps.has(frame);
+    if (cloud) {
+      const found = standingOn(cloud, footprint);
+      this.standing.set(key, found);
+      return found;
+    }
+    // Until its own sweep is here, the ground of another is near enough.
+    const other = this.sweeps.heldFrames[0];
+    const near = other === undefined ? null : this.sweeps.has(other);
+    return { ground_m: near ? standingOn(near, footprint).ground_m : 0, height_m: null };
+  }
+
+  private drawnNumber(region: string, least: number): number {
+    const known = this.drawnNumbers.get(region);
+    if (known !== undefined) return known;
+    const number = Math.max(least, 1 + Math.max(0, ...this.drawnNumbers.values(), ...this.seen.keys()));
+    this.drawnNumbers.set(region, number);
+    return number;
+  }
+
   // ---- asking the backend
 
   /**
@@ -232,13 +295,19 @@ export class Workspace {
    * already (as on the images), else of a new one.
    */
   async prompt(position_m: Vec3, positive: boolean, owner: number | null): Promise<void> {
-    const owned = owner !== null && this.target === "new" && (!positive || this.objects.get(owner)?.label === this.label);
+    const owned = owner !== null && !this.objects.get(owner)?.drawn && this.target === "new" && (!positive || this.objects.get(owner)?.label === this.label);
     const object = owned ? owner : this.promptedObject(positive);
     await this.askFor({ action: "prompt", object, label: this.label, frame: this.frame, points: [{ position_m, positive }] });
   }
 
+  /** Seen from above, metres. */
   async promptBox(box_m: readonly number[]): Promise<void> {
     await this.askFor({ action: "box", object: this.promptedObject(true), label: this.label, frame: this.frame, box_m });
+  }
+
+  /** In a camera's image, by its tag; pixels [u0, v0, u1, v1]. */
+  async promptCameraBox(camera: string, box_px: readonly number[]): Promise<void> {
+    await this.askFor({ action: "box", object: this.promptedObject(true), label: this.label, frame: this.frame, camera, box_px });
   }
 
   private promptedObject(positive: boolean): number | "new" | null {
@@ -299,10 +368,16 @@ export class Workspace {
     signal?: AbortSignal,
     before?: (frames: readonly number[]) => void,
     frames: readonly number[] = [],
+    show?: (results: readonly Result[]) => void,
   ): Promise<{ object: number; frames: readonly number[] } | null> {
     const { editor } = this;
     if (!editor || !this.canEdit) {
       this.say("This can only be looked at: open an annotation of your own.", "error");
+      return null;
+    }
+    const object = request["object"];
+    if (typeof object === "number" && this.objects.get(object)?.drawn) {
+      this.say(`#${object} was drawn by hand: change it here or on the images, or click on it as a new object (N) to have it found on all frames.`, "error");
       return null;
     }
     const shown = editor.shown;
@@ -311,9 +386,10 @@ export class Workspace {
     const key = Symbol();
     if (text) this.setWork(key, { text, done: 0, total: 0, cancel: () => undefined });
     try {
-      const answer = await editor.ask({ ...request, edits, gone: this.gone, highest_object: this.highestObject }, signal);
+      const answer = await editor.ask({ ...request, edits, labels: this.newLabels, gone: this.gone, highest_object: this.highestObject }, signal);
       if (editor.shown !== shown) return null; // another annotation was opened meanwhile: the answer is not for it
-      editor.show(answer.results);
+      if (show) show(answer.results);
+      else editor.show(answer.results);
       this.readEditor();
       this.onNotice(null);
       return answer;
@@ -330,6 +406,13 @@ export class Workspace {
   /** So that a backend that was restarted gives no number twice: it may not have seen a draft with all of these objects yet. */
   private get highestObject(): number {
     return Math.max(0, ...this.seen.keys(), ...this.objects.keys());
+  }
+
+  private get newLabels(): { object: number; label: string }[] {
+    return [...this.relabelled].flatMap((id) => {
+      const object = this.objects.get(id);
+      return object && !object.drawn ? [{ object: id, label: object.label }] : [];
+    });
   }
 
   private get gone(): { object: number; frames: number[] }[] {
@@ -371,7 +454,7 @@ export class Workspace {
       const written = part ? this.rectangleResults(object, frame, part, cuboid) : null;
       if (written) {
         results.push(...written);
-        this.edits.set(`${object} ${frame}`, { object, frame, cuboid });
+        if (!part?.drawn) this.edits.set(`${object} ${frame}`, { object, frame, cuboid });
       } else others.push({ frame, cuboid });
     }
     if (results.length) {
@@ -390,12 +473,12 @@ export class Workspace {
   private rectangleResults(object: number, frame: number, part: ObjectOnFrame, cuboid: Cuboid): Result[] | null {
     const view = this.birdsEye;
     const region = this.regions.find((other) => other.id === part.rectangleId);
-    if (!view || !region?.meta || !isInView(cuboid, view)) return null;
+    if (!view || !region || !isInView(cuboid, view)) return null;
     const rectangle: Rectangle = footprintToRectangle(footprintOf(cuboid), view);
-    const label = region.label ?? region.meta.label;
-    const meta = { ...region.meta, object_id: object, frame_index: frame, cuboid, by_hand: true };
+    const label = region.label ?? region.meta?.label ?? this.label;
+    const meta = part.drawn || !region.meta ? region.meta : { ...region.meta, object_id: object, frame_index: frame, cuboid, by_hand: true };
     const size_px = Math.ceil((2 * view.range_m) / view.metres_per_pixel - 1e-9);
-    return this.editor?.rectangleResults(region.id, label, rectangle, cuboid.center_m[2], cuboid.size_lwh_m[2], meta, size_px) ?? null;
+    return this.editor?.rectangleResults(region, label, rectangle, cuboid.center_m[2], cuboid.size_lwh_m[2], meta, size_px) ?? null;
   }
 
   /** The object's cuboid on this frame, put on another frame where the vehicle's own motion takes it. */
@@ -451,6 +534,16 @@ export class Workspace {
     if (!object || !this.canEdit) return;
     for (const frame of object.frames.keys()) this.forget(object.id, frame);
     this.editor?.deleteRegions(new Set([...object.frames.values()].flatMap((part) => part.regionIds)));
+    this.readEditor();
+  }
+
+  /** Another label for the selected object, on all frames. */
+  relabel(label: string): void {
+    const object = this.selectedObject;
+    if (!object || !this.canEdit || !this.labels.some((other) => other.name === label)) return;
+    this.relabelled.add(object.id);
+    this.editor?.relabel(new Set([...object.frames.values()].flatMap((part) => part.regionIds)), label);
+    this.setLabel(label);
     this.readEditor();
   }
 

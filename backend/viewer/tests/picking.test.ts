@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Cloud } from "../src/cloud_file.ts";
-import { boundsInBox, pickPoint, type Projection } from "../src/picking.ts";
+import { IDENTITY, type Camera } from "../src/geometry.ts";
+import { boundsInBox, imageBox, pickPoint, type Projection } from "../src/picking.ts";
 
 /** Seen from the origin along +x, 90 degrees wide: u to the right is -y, v down is -z. */
 const AHEAD: Projection = projection([
@@ -79,4 +80,24 @@ test("a stray point in front of it all is passed over", () => {
 test("the ground in a box is nothing", () => {
   const { cloud: seen, shown } = cloud([[10, 0, -1]], 0.05);
   assert.equal(boundsInBox(seen, shown, AHEAD, { u0: 0, v0: 0, u1: 200, v1: 200 }, 1.5), null);
+});
+
+const CAMERA: Camera = { name: "front", width_px: 400, height_px: 200, fx_px: 200, fy_px: 200, cx_px: 200, cy_px: 100, distortion: [], lidar_SE3_cam: IDENTITY };
+
+test("a box over a camera's own view is one of its image, also where it reaches beyond", () => {
+  const near = (found: readonly number[] | null, wanted: readonly number[]) =>
+    assert.ok(found?.every((value, k) => Math.abs(value - (wanted[k] as number)) < 1e-3), String(found));
+  // The view is 800 x 600: the image is drawn twice as large, with 100 pixels above and below.
+  near(imageBox({ u0: 100, v0: 200, u1: 300, v1: 260 }, 800, 600, CAMERA), [50, 50, 150, 80]);
+  near(imageBox({ u0: -50, v0: 0, u1: 300, v1: 260 }, 800, 600, CAMERA), [0, 0, 150, 80]);
+  assert.equal(imageBox({ u0: 100, v0: 10, u1: 300, v1: 60 }, 800, 600, CAMERA), null);
+});
+
+test("through a bent lens the box is bent along", () => {
+  const bent = { ...CAMERA, distortion: [-0.2, 0, 0, 0, 0] };
+  const [u0, v0, u1, v1] = imageBox({ u0: 200, v0: 200, u1: 600, v1: 400 }, 800, 600, bent) ?? [];
+  const straight = 0.5 * 0.5;
+  const shrunk = 1 - 0.2 * straight;
+  assert.ok(Math.abs((u0 ?? 0) - (200 - 100 * shrunk)) < 0.5 && Math.abs((u1 ?? 0) - (200 + 100 * shrunk)) < 0.5);
+  assert.ok((v0 ?? 0) > 50 && (v1 ?? 0) < 150);
 });
