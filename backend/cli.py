@@ -13,6 +13,7 @@ from backend.commands import checkpoints, evaluation, files, projects, services
 from backend.embedded import ChildProcessFailedError, terminated_like_interrupted
 from backend.errors import one_line
 from backend.settings import Settings
+from converters.exports import LABEL_FORMATS
 from sam4d.evaluation.report import PARTS
 from sam4d.predictor import DeviceName, EngineName
 from sam4d.structures import InputError
@@ -99,7 +100,8 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     export = words.add_parser("export", help="write what people labelled")
     export.set_defaults(command=projects.run_export)
     export.add_argument("project", metavar="PROJECT")
-    export.add_argument("--format", required=True, choices=("sequence", "kitti-tracking"))
+    export.add_argument("--format", required=True, choices=LABEL_FORMATS)
+    export.add_argument("--label-map", metavar="FILE", help="a JSON object {our label: their name, or null to leave it out}")
     export.add_argument("--output", required=True, metavar="DIR")
     export.add_argument(
         "--include",

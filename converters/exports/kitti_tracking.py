@@ -71,16 +71,41 @@ def kitti_tracking_files(clip: Clip, masklets: Sequence[Masklet], camera: str | 
         InputError: no such camera, or two masklets with one object id.
     """
     kitti = kitti_camera(clip, camera)
-    if len({masklet.object_id for masklet in masklets}) != len(masklets):
-        raise InputError(f"clip {clip.name}", "one masklet per object id", "several")
-    lines = []
-    for frame_index in range(len(clip)):
-        for masklet in sorted(masklets, key=lambda item: item.object_id):
-            item = _kitti_object(masklet, frame_index, kitti)
-            if item is not None:
-                lines.append(format_label_line(item, kitti.rect_SE3_lidar) + "\n")
+    _require_distinct(clip, masklets)
+    items = [item for index in range(len(clip)) for item in kitti_objects(masklets, index, kitti)]
+    lines = [format_label_line(item, kitti.rect_SE3_lidar) + "\n" for item in items]
     name = file_name(clip.name)
     return {f"label_02/{name}.txt": "".join(lines).encode(), f"calib/{name}.txt": format_calibration(kitti).encode()}
+
+
+def kitti_object_files(clip: Clip, masklets: Sequence[Masklet], camera: str | None = None) -> dict[str, bytes]:
+    """The same as labels of KITTI's object benchmark, a file per frame: `NAME/label_2/000000.txt` and `NAME/calib/000000.txt`.
+
+    Its lines are those of the tracking benchmark without frame and id: which object is which over the frames is lost.
+
+    Raises:
+        InputError: as `kitti_tracking_files`.
+    """
+    kitti = kitti_camera(clip, camera)
+    _require_distinct(clip, masklets)
+    folder, calibration = file_name(clip.name), format_calibration(kitti, "object").encode()
+    files: dict[str, bytes] = {}
+    for frame_index in range(len(clip)):
+        lines = [format_label_line(item, kitti.rect_SE3_lidar) for item in kitti_objects(masklets, frame_index, kitti)]
+        files[f"{folder}/label_2/{frame_index:06d}.txt"] = "".join(line.split(" ", 2)[2] + "\n" for line in lines).encode()
+        files[f"{folder}/calib/{frame_index:06d}.txt"] = calibration
+    return files
+
+
+def kitti_objects(masklets: Sequence[Masklet], frame_index: int, kitti: KittiCamera) -> list[KittiObject]:
+    """What one frame shows, ascending by object id."""
+    items = [_kitti_object(masklet, frame_index, kitti) for masklet in sorted(masklets, key=lambda item: item.object_id)]
+    return [item for item in items if item is not None]
+
+
+def _require_distinct(clip: Clip, masklets: Sequence[Masklet]) -> None:
+    if len({masklet.object_id for masklet in masklets}) != len(masklets):
+        raise InputError(f"clip {clip.name}", "one masklet per object id", "several")
 
 
 def read_kitti_tracking(directory: str | Path, name: str) -> tuple[KittiObject, ...]:
