@@ -128,6 +128,18 @@ def _add_files(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--hard", action="store_true", help="slopes, bushes, groups of people, a trailer, noise, bent lenses, rolling shutter"
     )
 
+    convert = words.add_parser("convert", help="a recorded drive, or its labels, into another layout")
+    convert.set_defaults(command=files.run_convert)
+    convert.add_argument("input", metavar="IN", help="a drive in any layout that docs/formats.md lists")
+    convert.add_argument("output", metavar="OUT")
+    convert.add_argument(
+        "--format", choices=LABEL_FORMATS, default="sequence", help="a whole sequence folder, or the labels as another format"
+    )
+    convert.add_argument("--sequence", metavar="NAME", help="which one, where IN holds several")
+    convert.add_argument("--without-labels", action="store_true", help="the recording alone")
+    convert.add_argument("--label-map", metavar="FILE", help="a JSON object {our label: their name, or null to leave it out}")
+    convert.add_argument("--overwrite", action="store_true", help="replace what is there")
+
     label_config = words.add_parser("label-config", help="print the labelling configuration of a drive")
     label_config.set_defaults(command=files.run_label_config)
     label_config.add_argument("sequence", metavar="SEQUENCE")

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from converters.exports import kitti_object_files, kitti_tracking_files, read_kitti_tracking, write_kitti_tracking
 from converters.exports.kitti_camera import format_calibration, kitti_camera, parse_calibration, projected_box
-from converters.exports.kitti_tracking import UNKNOWN_BOX_PX, KittiObject, format_label_line, parse_label_line
+from converters.exports.kitti_tracking import UNKNOWN_BOX_PX
+from converters.kitti_lines import KittiObject, format_label_line, parse_label_line
 from converters.sequences import open_sequence, read_cuboid_labels
 from sam4d.geometry import SE3, wrap_angle
 from sam4d.simulation import SyntheticDrive
