@@ -13,6 +13,7 @@ from backend.commands import checkpoints, evaluation, files, projects, services
 from backend.embedded import ChildProcessFailedError, terminated_like_interrupted
 from backend.errors import one_line
 from backend.settings import Settings
+from converters.exports import LABEL_FORMATS
 from sam4d.evaluation.report import PARTS
 from sam4d.predictor import DeviceName, EngineName
 from sam4d.structures import InputError
@@ -99,7 +100,8 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     export = words.add_parser("export", help="write what people labelled")
     export.set_defaults(command=projects.run_export)
     export.add_argument("project", metavar="PROJECT")
-    export.add_argument("--format", required=True, choices=("sequence", "kitti-tracking"))
+    export.add_argument("--format", required=True, choices=LABEL_FORMATS)
+    export.add_argument("--label-map", metavar="FILE", help="a JSON object {our label: their name, or null to leave it out}")
     export.add_argument("--output", required=True, metavar="DIR")
     export.add_argument(
         "--include",
@@ -125,6 +127,18 @@ def _add_files(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     simulate.add_argument(
         "--hard", action="store_true", help="slopes, bushes, groups of people, a trailer, noise, bent lenses, rolling shutter"
     )
+
+    convert = words.add_parser("convert", help="a recorded drive, or its labels, into another layout")
+    convert.set_defaults(command=files.run_convert)
+    convert.add_argument("input", metavar="IN", help="a drive in any layout that docs/formats.md lists")
+    convert.add_argument("output", metavar="OUT")
+    convert.add_argument(
+        "--format", choices=LABEL_FORMATS, default="sequence", help="a whole sequence folder, or the labels as another format"
+    )
+    convert.add_argument("--sequence", metavar="NAME", help="which one, where IN holds several")
+    convert.add_argument("--without-labels", action="store_true", help="the recording alone")
+    convert.add_argument("--label-map", metavar="FILE", help="a JSON object {our label: their name, or null to leave it out}")
+    convert.add_argument("--overwrite", action="store_true", help="replace what is there")
 
     label_config = words.add_parser("label-config", help="print the labelling configuration of a drive")
     label_config.set_defaults(command=files.run_label_config)

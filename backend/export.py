@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from backend.label_studio import LabelledTask, Labels, LabelStudioClient, Project
-from converters.exports import Window, file_name, join_windows, kitti_tracking_files, label_files, write_whole_files
+from converters.exports import LabelFormat, Window, file_name, join_windows, labels_as, write_whole_files
 from converters.reconcile import regions_to_masklets
 from converters.tasks import TaskWindow, parse_task_data
 from sam4d.structures import Clip, InputError
 
-ExportFormat: TypeAlias = Literal["sequence", "kitti-tracking"]
 Include: TypeAlias = Literal["annotations", "drafts", "predictions"]
 
 
 @dataclass(frozen=True)
 class ExportedSequence:
-    """What was written of one sequence, and how many of its tasks it comes from."""
+    """What was written of one sequence, how many of its tasks it comes from, and what only the sidecar holds of it."""
 
     name: str
     objects: int
     labelled_tasks: int
     tasks: int
+    lost: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,23 +39,25 @@ def export_project(
     client: LabelStudioClient,
     project: Project,
     open_clip: Callable[[str], Clip],
-    export_format: ExportFormat,
+    export_format: LabelFormat,
     output: Path,
     *,
     include: Include = "annotations",
     overwrite: bool = False,
+    label_map: Mapping[str, str | None] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[ExportedSequence, ...]:
     """Write the labels of every sequence of a project, its tasks' objects joined into one track per object.
 
-    "sequence" writes OUTPUT/NAME/labels/, "kitti-tracking" OUTPUT/label_02/NAME.txt and OUTPUT/calib/NAME.txt; NAME is the sequence's,
-    characters that a file name should not hold replaced.
+    Where the files go is the format's own matter (docs/formats.md); what the format cannot hold is written to OUTPUT/sidecar/NAME/ as
+    well. NAME is the sequence's, characters that a file name should not hold replaced.
 
     Args:
         open_clip: the whole sequence at a task's address.
         include: "annotations" only what was submitted, the newest of a task; "drafts" what was saved but not submitted too, where it is
             newer; "predictions" also the engine's answers of tasks that nobody has labelled.
         overwrite: replace files that are there.
+        label_map: see `converters.exports.labels_as`.
 
     Raises:
         InputError: nothing labelled, a task or region that cannot be read, two sequences whose files would have one name, files in the
@@ -80,11 +82,9 @@ def export_project(
         if name in exported:
             raise InputError(f"project {project.title!r}", "sequences of distinct names", f"two of the name {name}")
         masklets = join_windows([read_window(item, clip) for item in read])
-        if export_format == "sequence":
-            files |= {output / name / path: data for path, data in label_files(clip, masklets).items()}
-        else:
-            files |= {output / path: data for path, data in kitti_tracking_files(clip, masklets).items()}
-        exported[name] = ExportedSequence(name, len(masklets), len(read), len(labelled))
+        labels_of_clip = labels_as(export_format, clip, masklets, label_map)
+        files |= {output / path: data for path, data in labels_of_clip.files.items()}
+        exported[name] = ExportedSequence(name, len(masklets), len(read), len(labelled), labels_of_clip.lost)
     if not exported:
         hint = "" if include == "predictions" else " (--include drafts or predictions takes more)"
         raise InputError(f"project {project.title!r}", f"at least one task with labels{hint}", f"none among {len(tasks)} tasks")

@@ -14,7 +14,7 @@ from backend.label_studio import LabelStudioClient, Project
 from backend.viewer_page import NOT_BUILT, PAGE, ViewerPage, place_viewer
 from converters.exports.whole_output import whole_directory
 from converters.label_config import VIEWER_HTML, build_label_config, camera_tags, parse_label_config
-from converters.sequences import check_sequence, open_sequence
+from converters.sequences import check_sequence, open_sequence_folder
 from converters.sequences.sequence_folder import SEQUENCE_FILE, ImageFile, SweepFile
 from converters.tasks import TaskWindow, build_task_data, frame_windows, parse_task_data
 from sam4d.geometry import BirdsEyeView
@@ -144,7 +144,9 @@ def _undone_on_failure() -> Iterator[list[Callable[[], None]]]:
 
 
 def _read_drive(path: Path, options: ImportOptions, progress: Progress) -> _Drive:
-    clip = open_sequence(path)
+    if path.is_dir() and not (path / SEQUENCE_FILE).is_file():
+        raise InputError(str(path), f"a sequence folder (with a {SEQUENCE_FILE}); `sam4d convert` makes one of other layouts", "none")
+    clip = open_sequence_folder(path)
     windows = frame_windows(len(clip), options.frames_per_task, options.overlap)
     notes = check_sequence(clip, lambda done, total: progress(f"checking {clip.name}", done, total))
     source = (path.parent if path.name == SEQUENCE_FILE else path).resolve()

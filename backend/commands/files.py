@@ -1,4 +1,4 @@
-"""simulate and label-config: what needs no Label Studio."""
+"""simulate, convert and label-config: what needs no Label Studio."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import argparse
 from pathlib import Path
 
 from backend.commands.output import ProgressBars, say
+from backend.commands.projects import read_label_map
 from backend.projects import DEFAULT_LABELS
 from backend.settings import Settings
-from converters.exports import write_sequence
+from converters.exports import labels_as, write_sequence, write_whole_files
 from converters.label_config import build_label_config
-from converters.sequences import open_sequence
+from converters.sequences import open_sequence, read_labels
 from sam4d.simulation import HARD, LENS, USUAL, simulate_drive
+from sam4d.structures import InputError
 
 
 def run_simulate(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -30,6 +32,32 @@ def run_simulate(arguments: argparse.Namespace, settings: Settings) -> int:
             on_frame=lambda done, total: progress("recording", done, total),
         )
     say(f"{len(drive.clip)} frames, {len(drive.clip.cameras)} cameras, {len(drive.masklets)} objects: {arguments.output}")
+    return 0
+
+
+def run_convert(arguments: argparse.Namespace, settings: Settings) -> int:
+    clip = open_sequence(arguments.input, arguments.sequence)
+    masklets = () if arguments.without_labels else read_labels(arguments.input, clip, arguments.sequence)
+    output = Path(arguments.output)
+    with ProgressBars() as progress:
+        if arguments.format == "sequence":
+            write_sequence(
+                clip,
+                output,
+                masklets=masklets,
+                overwrite=arguments.overwrite,
+                on_frame=lambda done, total: progress("writing", done, total),
+            )
+            lost = None
+        else:
+            if not masklets:
+                raise InputError(arguments.input, f"labels to write as {arguments.format}", "none")
+            written = labels_as(arguments.format, clip, masklets, read_label_map(arguments.label_map))
+            write_whole_files({output / path: data for path, data in written.files.items()}, overwrite=arguments.overwrite)
+            lost = written.lost
+    say(f"{clip.name}: {len(clip)} frames, {len(clip.cameras)} cameras, {len(masklets)} labelled objects: {output}")
+    if lost is not None:
+        say(f"note: {arguments.format} holds no {lost}; these are in {output}/sidecar")
     return 0
 
 

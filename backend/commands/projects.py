@@ -14,6 +14,8 @@ from backend.label_studio import LabelStudioClient, Project
 from backend.preannotate import TaskOutcome, preannotate
 from backend.projects import ImportedSequence, ImportOptions, import_sequences
 from backend.settings import Settings
+from converters.exports.formats import parse_label_map
+from converters.sequences.sequence_folder import read_file
 
 
 def run_import(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -65,6 +67,7 @@ def run_preannotate(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def run_export(arguments: argparse.Namespace, settings: Settings) -> int:
+    label_map = read_label_map(arguments.label_map)
     connection = find_connection(settings, arguments.directory)
     with connection.client() as client, ProgressBars(hidden=arguments.json) as progress:
         exported = export_project(
@@ -75,6 +78,7 @@ def run_export(arguments: argparse.Namespace, settings: Settings) -> int:
             Path(arguments.output),
             include=arguments.include,
             overwrite=arguments.overwrite,
+            label_map=label_map,
             progress=lambda done, total: progress("reading tasks", done, total),
         )
     if arguments.json:
@@ -82,8 +86,19 @@ def run_export(arguments: argparse.Namespace, settings: Settings) -> int:
         return 0
     for sequence in exported:
         say(f"{sequence.name}: {sequence.objects} objects from {sequence.labelled_tasks} of {sequence.tasks} tasks")
+    lost = next((sequence.lost for sequence in exported if sequence.lost), None)
+    if lost is not None:
+        say(f"note: {arguments.format} holds no {lost}; these are in {arguments.output}/sidecar")
     say(f"written to {arguments.output}")
     return 0
+
+
+def read_label_map(path: str | None) -> dict[str, str | None] | None:
+    """Raises InputError where the file cannot be read or is no label map."""
+    if path is None:
+        return None
+    file = Path(path)
+    return parse_label_map(read_file(lambda name: (file.parent / name).read_bytes(), file.name, str(file.parent)), path)
 
 
 def preannotate_all(

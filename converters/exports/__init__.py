@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from converters.exports.kitti_tracking import kitti_tracking_files, read_kitti_tracking, write_kitti_tracking
+from converters.exports.coco import coco_files, read_coco
+from converters.exports.formats import LABEL_FORMATS, LabelFormat, labels_as
+from converters.exports.kitti_tracking import kitti_object_files, kitti_tracking_files, read_kitti_tracking, write_kitti_tracking
+from converters.exports.open_label import open_label_files, read_open_label
+from converters.exports.semantic_kitti import read_semantic_kitti, semantic_kitti_files
 from converters.exports.sequence_folder import label_files, write_labels, write_sequence
 from converters.exports.whole_output import file_name, write_whole_files
 from converters.exports.windows import Window, join_windows
 
 __all__ = [
+    "LABEL_FORMATS",
+    "LabelFormat",
     "Window",
+    "coco_files",
     "file_name",
     "join_windows",
+    "kitti_object_files",
     "kitti_tracking_files",
     "label_files",
+    "labels_as",
+    "open_label_files",
+    "read_coco",
     "read_kitti_tracking",
+    "read_open_label",
+    "read_semantic_kitti",
+    "semantic_kitti_files",
     "write_kitti_tracking",
     "write_labels",
     "write_sequence",

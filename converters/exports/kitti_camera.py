@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from sam4d.geometry import SE3, BirdsEyeView, Float64Array, project_pinhole
 from sam4d.structures import Camera, Clip, Cuboid, InputError
 
+KittiLayout: TypeAlias = Literal["tracking", "object", "odometry"]
+
+_KEYS = {"tracking": ("R_rect", "Tr_velo_cam", "Tr_imu_velo"), "object": ("R0_rect:", "Tr_velo_to_cam:", "Tr_imu_to_velo:")}
 _NEAR_M = 0.1
 _EDGES = ((0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7))
 _EDGE_STEPS = 33
@@ -59,13 +63,19 @@ def kitti_camera(clip: Clip, camera: str | None = None) -> KittiCamera:
     return KittiCamera(chosen, SE3(level.T @ chosen.lidar_SE3_cam.rotation, np.zeros(3)))
 
 
-def format_calibration(kitti: KittiCamera) -> str:
-    """The calibration file of KITTI tracking. P0 to P3 are all this camera; x_image ~ P2 R_rect Tr_velo_cam x_lidar."""
+def format_calibration(kitti: KittiCamera, layout: KittiLayout = "tracking") -> str:
+    """The calibration file of one of KITTI's benchmarks. P0 to P3 are all this camera.
+
+    x_image ~ P2 R_rect Tr_velo_cam x_lidar in "tracking", P2 R0_rect Tr_velo_to_cam x_lidar in "object", P2 Tr x_lidar in "odometry".
+    """
     p = _numbers(kitti.projection)
     rows = [f"P{index}: {p}" for index in range(4)]
-    rows.append(f"R_rect {_numbers(kitti.rect_SE3_cam.rotation)}")
-    rows.append(f"Tr_velo_cam {_numbers(kitti.camera.lidar_SE3_cam.inverse().matrix[:3])}")
-    rows.append(f"Tr_imu_velo {_numbers(np.eye(4)[:3])}")
+    if layout == "odometry":
+        return "\n".join([*rows, f"Tr: {_numbers(kitti.rect_SE3_lidar.matrix[:3])}"]) + "\n"
+    rectification, to_camera, to_lidar = _KEYS[layout]
+    rows.append(f"{rectification} {_numbers(kitti.rect_SE3_cam.rotation)}")
+    rows.append(f"{to_camera} {_numbers(kitti.camera.lidar_SE3_cam.inverse().matrix[:3])}")
+    rows.append(f"{to_lidar} {_numbers(np.eye(4)[:3])}")
     return "\n".join(rows) + "\n"
 
 

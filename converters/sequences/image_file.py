@@ -42,6 +42,18 @@ def decode_image(data: bytes, width_px: int, height_px: int, where: str) -> UInt
         raise InputError(where, "a whole image", f"a broken one ({error})") from None
 
 
+def image_size(data: bytes, where: str) -> tuple[int, int]:
+    """Width and height by the file's header, in pixels. Raises InputError where it is no image of a known format, or far too large."""
+    try:
+        with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
+            width, height = image.size
+    except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning, OSError, ValueError, SyntaxError):
+        raise InputError(where, f"an image ({', '.join(IMAGE_FORMATS)})", f"{len(data)} bytes that are none") from None
+    if width * height > PIXEL_LIMIT:
+        raise InputError(where, f"an image of at most {PIXEL_LIMIT} pixels", f"{width} x {height}")
+    return width, height
+
+
 def encode_png(image: UInt8Array) -> bytes:
     """A PNG file of uint8 (H, W, 3), RGB; without loss, fast rather than small."""
     buffer = io.BytesIO()

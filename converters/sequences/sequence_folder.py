@@ -36,14 +36,15 @@ _DISTORTION_LENGTHS = (0, 5)
 
 @dataclass(frozen=True)
 class SweepFile:
-    """A sweep that is read when called."""
+    """A sweep that is read when called. parse: what makes a sweep of the file's bytes."""
 
     read_bytes: ReadBytes
     path: str
     where: str
+    parse: Callable[[bytes, str], Sweep] = parse_pcd
 
     def __call__(self) -> Sweep:
-        return parse_pcd(read_file(self.read_bytes, self.path, self.where), f"{self.where}/{self.path}")
+        return self.parse(read_file(self.read_bytes, self.path, self.where), f"{self.where}/{self.path}")
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class ImageFile:
 
 
 @dataclass(frozen=True)
-class _FolderReader:
+class FolderReader:
     """Reads files below one folder and nothing outside it, links included."""
 
     root: Path
@@ -94,7 +95,7 @@ def open_sequence_folder(path: str | Path) -> Clip:
         folder = folder.parent
     if not folder.is_dir():
         raise InputError(str(path), f"a folder with a {SEQUENCE_FILE}", "a file" if folder.exists() else "nothing")
-    reader = _FolderReader(folder.resolve())
+    reader = FolderReader(folder.resolve())
     clip = read_sequence(reader, str(folder))
     for index, frame in enumerate(clip.frames):
         for field, load in (("sweep", frame.load_sweep), *((f"images.{name}", load) for name, load in frame.load_images.items())):
@@ -225,7 +226,7 @@ def _relative_path(field: JsonField) -> str:
     return str(path)
 
 
-def _require_readable(reader: _FolderReader, path: str, where: str) -> None:
+def _require_readable(reader: FolderReader, path: str, where: str) -> None:
     try:
         file = reader.locate(path)
     except OSError as error:

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters.exports import read_kitti_tracking, write_kitti_tracking
+from converters.exports import kitti_object_files, kitti_tracking_files, read_kitti_tracking, write_kitti_tracking
 from converters.exports.kitti_camera import format_calibration, kitti_camera, parse_calibration, projected_box
-from converters.exports.kitti_tracking import UNKNOWN_BOX_PX, KittiObject, format_label_line, parse_label_line
+from converters.exports.kitti_tracking import UNKNOWN_BOX_PX
+from converters.kitti_lines import KittiObject, format_label_line, parse_label_line
 from converters.sequences import open_sequence, read_cuboid_labels
 from sam4d.geometry import SE3, wrap_angle
 from sam4d.simulation import SyntheticDrive
@@ -236,3 +237,18 @@ def test_real_cuboids_survive(shared_data: Path, tmp_path: Path, name: str) -> N
         for frame_index, cuboid in masklet.cuboids.items():
             assert found[masklet.object_id, frame_index].label == masklet.label
             assert_same_cuboid(found[masklet.object_id, frame_index].cuboid, cuboid)
+
+
+def test_the_object_benchmark_has_a_file_per_frame() -> None:
+    clip, masklets = tiny_clip(), tiny_masklets()
+    files = kitti_object_files(clip, masklets)
+    assert sorted(files) == [f"tiny/{kind}/{index:06d}.txt" for kind in ("calib", "label_2") for index in range(len(clip))]
+    tracking = kitti_tracking_files(clip, masklets)["label_02/tiny.txt"].decode().splitlines()
+    for index in range(len(clip)):
+        expected = [line.split(" ", 2)[2] for line in tracking if line.startswith(f"{index} ")]
+        assert files[f"tiny/label_2/{index:06d}.txt"].decode().splitlines() == expected
+    calibration = files["tiny/calib/000000.txt"].decode()
+    assert [line.split(":")[0] for line in calibration.splitlines()] == [
+        *("P0", "P1", "P2", "P3", "R0_rect", "Tr_velo_to_cam", "Tr_imu_to_velo")
+    ]
+    np.testing.assert_allclose(parse_calibration(calibration, "calib").matrix, kitti_camera(clip).rect_SE3_lidar.matrix, atol=1e-9)

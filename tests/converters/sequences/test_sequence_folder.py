@@ -15,7 +15,7 @@ from PIL import Image
 
 from converters.exports import write_sequence
 from converters.point_cloud_files import format_pcd
-from converters.sequences import check_sequence, open_sequence, read_sequence
+from converters.sequences import check_sequence, open_sequence, open_sequence_folder, read_sequence
 from converters.sequences.sequence_folder import forward_from_motion
 from sam4d.geometry import SE3, Axis
 from sam4d.structures import InputError, Sweep
@@ -199,8 +199,10 @@ def test_a_place_without_a_recording(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"expected a folder with a sequence\.json") as error:
             open_sequence(path)
         assert error.value.found == found
-    with pytest.raises(InputError, match=r"sequence\.json: expected a readable file, found no such file"):
+    with pytest.raises(InputError, match=r"expected a drive in a known layout .*sequence\.json, found none of them"):
         open_sequence(tmp_path)
+    with pytest.raises(InputError, match=r"sequence\.json: expected a readable file, found no such file"):
+        open_sequence_folder(tmp_path)
 
 
 def test_links_do_not_lead_out_of_the_folder(folder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,100 @@
+"""COCO: the camera masks of a drive as `coco/NAME.json`, instances with run lengths that pycocotools reads.
+
+Beside COCO's own fields, images have `camera`, `frame_index` and `timestamp_ns`, annotations `track_id` (the same over frames and
+cameras) and `score`. Layout: cocodataset.org, "Data format", object detection.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from converters.coco_rle import decode_rle, encode_rle
+from converters.exports.whole_output import file_name
+from converters.sequences.json_field import JsonField
+from converters.sequences.sequence_folder import ImageFile, read_file
+from sam4d.geometry import BoolArray
+from sam4d.structures import CameraMasks, Clip, InputError, Masklet
+
+
+def coco_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, bytes]:
+    """A clip's camera masks, {relative path: content}. Images of frames on which nothing is labelled are listed, too.
+
+    Raises:
+        InputError: two masklets with one object id.
+    """
+    if len({masklet.object_id for masklet in masklets}) != len(masklets):
+        raise InputError(f"clip {clip.name}", "one masklet per object id", "several")
+    labels = sorted({masklet.label for masklet in masklets})
+    categories = {label: number for number, label in enumerate(labels, start=1)}
+    images: list[dict[str, object]] = []
+    image_ids: dict[tuple[int, str], int] = {}
+    for frame_index, frame in enumerate(clip.frames):
+        for name, load in frame.load_images.items():
+            image_ids[frame_index, name] = len(images) + 1
+            images.append(
+                {
+                    "id": len(images) + 1,
+                    "file_name": load.path if isinstance(load, ImageFile) else f"images/{name}/{frame_index:06d}.png",
+                    "width": clip.cameras[name].width_px,
+                    "height": clip.cameras[name].height_px,
+                    "camera": name,
+                    "frame_index": frame_index,
+                    "timestamp_ns": frame.timestamp_ns,
+                }
+            )
+    annotations: list[dict[str, object]] = []
+    for masklet in masklets:
+        for frame_index, masks in sorted(masklet.masks.items()):
+            crops = masks.camera_masks
+            assert isinstance(crops, CameraMasks)
+            for name in crops.seen_by:
+                if (frame_index, name) not in image_ids:
+                    continue  # a mask where there is no image cannot be shown
+                u0, v0, u1, v1 = crops.box(name)
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": image_ids[frame_index, name],
+                        "category_id": categories[masklet.label],
+                        "segmentation": encode_rle(crops[name]),
+                        "area": crops.area_px(name),
+                        "bbox": [u0, v0, u1 - u0, v1 - v0],
+                        "iscrowd": 0,
+                        "track_id": masklet.object_id,
+                        "score": float(masks.score),
+                    }
+                )
+    document = {
+        "info": {"description": clip.name, "version": "1.0"},
+        "licenses": [],
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": number, "name": label, "supercategory": "object"} for label, number in categories.items()],
+    }
+    return {f"coco/{file_name(clip.name)}.json": (json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n").encode()}
+
+
+def read_coco(file: str | Path) -> dict[tuple[int, int, str], tuple[str, BoolArray]]:
+    """{(track id, frame index, camera): (label, mask bool (H, W))}. Inverse of `coco_files`, of masks that are not empty.
+
+    Raises:
+        InputError: naming file and field.
+    """
+    path = Path(file)
+    root = JsonField.parse(read_file(lambda each: (path.parent / each).read_bytes(), path.name, str(path.parent)), str(path))
+    labels = {item["id"].integer(): item["name"].text() for item in root["categories"].elements()}
+    images = {item["id"].integer(): item for item in root["images"].elements()}
+    masks = {}
+    for item in root["annotations"].elements():
+        category, image_id = item["category_id"].integer(), item["image_id"].integer()
+        if category not in labels:
+            raise item["category_id"].wrong("one of the categories")
+        if image_id not in images:
+            raise item["image_id"].wrong("one of the images")
+        image = images[image_id]
+        shape = (image["height"].integer(1), image["width"].integer(1))
+        key = (item["track_id"].integer(), image["frame_index"].integer(0), image["camera"].text())
+        masks[key] = labels[category], decode_rle(item["segmentation"].value, shape, item["segmentation"].where)
+    return masks

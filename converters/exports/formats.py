@@ -1,0 +1,72 @@
+"""A clip's objects in the layout that somebody trains on, and what of them that layout cannot hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, get_args
+
+from converters.exports.coco import coco_files
+from converters.exports.kitti_tracking import kitti_object_files, kitti_tracking_files
+from converters.exports.open_label import open_label_files
+from converters.exports.semantic_kitti import semantic_kitti_files
+from converters.exports.sequence_folder import label_files
+from converters.exports.waymo_4dseg import waymo_4dseg_label_files
+from converters.exports.whole_output import file_name
+from converters.sequences.json_field import JsonField
+from sam4d.structures import Clip, Masklet
+
+LabelFormat: TypeAlias = Literal["sequence", "kitti-tracking", "kitti-object", "semantic-kitti", "coco", "openlabel", "waymo-4dseg"]
+LABEL_FORMATS: tuple[LabelFormat, ...] = get_args(LabelFormat)
+
+SIDECAR = "sidecar"
+"""Folder for what a format cannot hold: the labels as the sequence folder has them, which is everything."""
+
+
+@dataclass(frozen=True)
+class FormattedLabels:
+    """{relative path: content}, and one line on what the format cannot hold, None where it holds everything."""
+
+    files: Mapping[str, bytes]
+    lost: str | None
+
+
+def labels_as(
+    label_format: LabelFormat, clip: Clip, masklets: Sequence[Masklet], label_map: Mapping[str, str | None] | None = None
+) -> FormattedLabels:
+    """The labels of one clip.
+
+    Args:
+        label_map: their name for each of our labels; None leaves objects of this label out. Labels that it does not have stay as they are.
+
+    Raises:
+        InputError: what the format's own function says.
+    """
+    if label_map is not None:
+        renamed = [(masklet, label_map.get(masklet.label, masklet.label)) for masklet in masklets]
+        masklets = [replace(masklet, label=label) for masklet, label in renamed if label is not None]
+    name = file_name(clip.name)
+    lost: str | None = None
+    if label_format == "sequence":
+        files = {f"{name}/{path}": data for path, data in label_files(clip, masklets).items()}
+    elif label_format == "openlabel":
+        files = open_label_files(clip, masklets)
+    elif label_format == "coco":
+        files, lost = coco_files(clip, masklets), "points and cuboids"
+    elif label_format == "waymo-4dseg":
+        files, lost = waymo_4dseg_label_files(clip, masklets), "cuboids"
+    elif label_format == "semantic-kitti":
+        files, lost = semantic_kitti_files(clip, masklets), "camera masks, cuboids, scores, and all but one owner of a point"
+    elif label_format == "kitti-object":
+        files, lost = kitti_object_files(clip, masklets), "which object is which over the frames, masks, points and scores"
+    else:
+        files, lost = kitti_tracking_files(clip, masklets), "masks, points and scores"
+    if lost is not None:
+        files |= {f"{SIDECAR}/{name}/{path}": data for path, data in label_files(clip, masklets).items()}
+    return FormattedLabels(files, lost)
+
+
+def parse_label_map(data: bytes, where: str) -> dict[str, str | None]:
+    """A JSON object {our label: their name, or null to leave such objects out}. Raises InputError where it is none."""
+    root = JsonField.parse(data, where)
+    return {label: None if name.value is None else name.text() for label, name in root.items()}

@@ -1,0 +1,143 @@
+"""The tiny recording, written in the layouts that other people record in."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from converters.exports.waymo_4dseg import waymo_4dseg_label_files
+from converters.exports.whole_output import write_whole_files
+from converters.sequences import open_sequence
+from sam4d.geometry import SE3
+from sam4d.structures import Camera, Clip, Masklet
+
+
+def write_image(file: Path, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(file)
+
+
+def write_waymo_4dseg(root: Path, clip: Clip, masklets: tuple[Masklet, ...]) -> None:
+    frames = []
+    for index, frame in enumerate(clip.frames):
+        stamp = f"{1_700_000_000_000_000 + 100_000 * index}"
+        sweep = frame.load_sweep()
+        assert sweep.intensity is not None
+        file = root / f"pcds/{clip.name}/{stamp}.npz"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(file, data=np.column_stack([sweep.points_m, sweep.intensity]))
+        cams = {}
+        for name, load in frame.load_images.items():
+            camera = clip.cameras[name]
+            write_image(root / f"undistort_images/{clip.name}/{stamp}/{name}.png", load())
+            cams[name] = {
+                "data_path": f"/somebodys/disk/undistort_images/{clip.name}/{stamp}/{name}.png",
+                "camera_intrinsics": np.array([[camera.fx_px, 0, camera.cx_px], [0, camera.fy_px, camera.cy_px], [0, 0, 1]]),
+                "camera2lidar": camera.lidar_SE3_cam.matrix.astype(np.float32),
+            }
+        assert frame.world_SE3_lidar is not None
+        frames.append({"cams_info": cams, "path": {"pcd": f"pcds/{clip.name}/{stamp}.npz"}, "lidar2world": frame.world_SE3_lidar.matrix})
+    (root / "meta_infos").mkdir(exist_ok=True)
+    (root / "meta_infos" / f"{clip.name}.pkl").write_bytes(pickle.dumps({"seq_name": clip.name, "frames": frames}))
+    if masklets:
+        read = open_sequence(root / "meta_infos" / f"{clip.name}.pkl")
+        write_whole_files({root / path: data for path, data in waymo_4dseg_label_files(read, masklets).items()})
+
+
+def write_kitti_raw(root: Path, clip: Clip, camera: Camera, imu_SE3_lidar: SE3, oxts: list[list[float]]) -> Path:
+    """One camera as KITTI's image_02, whose projection says that it stands 6 cm beside the reference camera."""
+    drive = root / "2011_09_26" / "2011_09_26_drive_0001_sync"
+    rect_SE3_lidar = camera.lidar_SE3_cam.inverse()
+    beside_m = np.array([0.06, 0.0, 0.0])
+    reference = rect_SE3_lidar.translation_m - beside_m
+    drive.mkdir(parents=True)
+    day = drive.parent
+    k = np.array([[camera.fx_px, 0, camera.cx_px], [0, camera.fy_px, camera.cy_px], [0, 0, 1]])
+    p = np.column_stack([k, k @ beside_m])
+    text = f"calib_time: 09-Jan-2012 13:57:47\nR_rect_00: {numbers(np.eye(3))}\nP_rect_02: {numbers(p)}\n"
+    (day / "calib_cam_to_cam.txt").write_text(text)
+    (day / "calib_velo_to_cam.txt").write_text(f"R: {numbers(rect_SE3_lidar.rotation)}\nT: {numbers(reference)}\n")
+    lidar_SE3_imu = imu_SE3_lidar.inverse()
+    (day / "calib_imu_to_velo.txt").write_text(f"R: {numbers(lidar_SE3_imu.rotation)}\nT: {numbers(lidar_SE3_imu.translation_m)}\n")
+    for index, (frame, record) in enumerate(zip(clip.frames, oxts, strict=True)):
+        write_bin(drive / f"velodyne_points/data/{index:010d}.bin", frame)
+        if index != 1:
+            write_image(drive / f"image_02/data/{index:010d}.png", frame.load_images["front"]())
+        file = drive / f"oxts/data/{index:010d}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(" ".join(map(repr, [*record, *[0.0] * 24])) + "\n")
+    times = "".join(f"2011-09-26 13:02:25.{index}94360375\n" for index in range(len(clip)))
+    (drive / "velodyne_points" / "timestamps.txt").write_text(times)
+    return drive
+
+
+def write_bin(file: Path, frame: object) -> None:
+    sweep = frame.load_sweep()  # type: ignore[attr-defined]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(np.column_stack([sweep.points_m, sweep.intensity]).astype("<f4").tobytes())
+
+
+def write_nuscenes(root: Path, clip: Clip, ego_SE3_lidar: SE3, boxes: list[list[tuple[str, str, SE3, tuple[float, float, float]]]]) -> None:
+    """boxes: by frame (instance, category, world_SE3_box, size l w h)."""
+    tables: dict[str, list[dict[str, object]]] = {
+        name: [] for name in ("scene", "sample", "sample_data", "sensor", "calibrated_sensor", "ego_pose", "sample_annotation")
+    }
+    for channel in ("LIDAR_TOP", *clip.cameras):
+        ego_SE3_sensor = ego_SE3_lidar if channel == "LIDAR_TOP" else ego_SE3_lidar @ clip.cameras[channel].lidar_SE3_cam
+        intrinsic: list[list[float]] = []
+        if channel != "LIDAR_TOP":
+            camera = clip.cameras[channel]
+            intrinsic = [[camera.fx_px, 0.0, camera.cx_px], [0.0, camera.fy_px, camera.cy_px], [0.0, 0.0, 1.0]]
+        tables["sensor"].append({"token": f"s-{channel}", "channel": channel, "modality": "any"})
+        calibration = {"token": f"c-{channel}", "sensor_token": f"s-{channel}", "camera_intrinsic": intrinsic, **pose(ego_SE3_sensor)}
+        tables["calibrated_sensor"].append(calibration)
+    for index, frame in enumerate(clip.frames):
+        following = f"f{index + 1}" if index + 1 < len(clip) else ""
+        tables["sample"].append({"token": f"f{index}", "next": following, "prev": "", "scene_token": "scene", "timestamp": 0})
+        assert frame.world_SE3_lidar is not None
+        tables["ego_pose"].append({"token": f"e{index}", **pose(frame.world_SE3_lidar @ ego_SE3_lidar.inverse())})
+        for channel in ("LIDAR_TOP", *frame.load_images):
+            row: dict[str, object] = {
+                "token": f"{channel}{index}",
+                "sample_token": f"f{index}",
+                "calibrated_sensor_token": f"c-{channel}",
+                "ego_pose_token": f"e{index}",
+                "is_key_frame": True,
+                "timestamp": 1_600_000_000_000_000 + 500_000 * index,
+            }
+            if channel == "LIDAR_TOP":
+                sweep = frame.load_sweep()
+                file = root / f"samples/LIDAR_TOP/{index}.pcd.bin"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                ring = np.zeros(len(sweep), dtype=np.float32)
+                assert sweep.intensity is not None
+                file.write_bytes(np.column_stack([sweep.points_m, sweep.intensity, ring]).astype("<f4").tobytes())
+                row |= {"filename": f"samples/LIDAR_TOP/{index}.pcd.bin", "width": 0, "height": 0}
+            else:
+                write_image(root / f"samples/{channel}/{index}.png", frame.load_images[channel]())
+                row |= {"filename": f"samples/{channel}/{index}.png", "width": 24, "height": 16}
+            tables["sample_data"].append(row)
+        # A sweep between keyframes, which is no frame.
+        tables["sample_data"].append({**tables["sample_data"][-1], "token": f"x{index}", "is_key_frame": False})
+        for instance, _, world_SE3_box, (length, width, height) in boxes[index]:
+            annotation = {"token": f"a{index}{instance}", "sample_token": f"f{index}", "instance_token": instance}
+            tables["sample_annotation"].append({**annotation, "size": [width, length, height], **pose(world_SE3_box)})
+    tables["scene"].append({"token": "scene", "name": clip.name, "first_sample_token": "f0"})
+    known = {instance: category for frame in boxes for instance, category, *_ in frame}
+    tables["instance"] = [{"token": instance, "category_token": f"cat-{category}"} for instance, category in known.items()]
+    tables["category"] = [{"token": f"cat-{category}", "name": category} for category in sorted({*known.values()})]
+    (root / "v1.0-mini").mkdir(parents=True)
+    for name, rows in tables.items():
+        (root / "v1.0-mini" / f"{name}.json").write_text(json.dumps(rows))
+
+
+def pose(transform: SE3) -> dict[str, object]:
+    return {"rotation": transform.rotation_wxyz.tolist(), "translation": transform.translation_m.tolist()}
+
+
+def numbers(array: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
+    return " ".join(repr(float(value)) for value in array.ravel())
