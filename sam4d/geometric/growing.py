@@ -70,9 +70,14 @@ class GrowthSettings:
     wholeness: float = 0.8
     whole_sizes: tuple[tuple[tuple[float, float, float], tuple[float, float, float]], ...] = (
         ((3.4, 1.4, 1.2), (5.4, 2.3, 2.2)),
-        ((0.3, 0.25, 1.4), (1.2, 0.9, 2.1)),
+        ((0.25, 0.12, 1.3), (1.2, 0.9, 2.1)),
     )
     """A piece with the extents (from, to) of a whole car or person is believed although it is part of something larger."""
+    several: float = 0.6
+    share_of_wholes: float = 0.75
+    most_pieces: int = 12
+    fewest_points_of_whole: int = 10
+    """What a tighter gap breaks into several whole cars and people, with little left over, is believed so much less to be one object."""
     rival_handicap: float = 2.0
     """On one surface, a negative click takes this much less far than a positive one; across a gap that does not matter."""
     voxels_per_gap: float = 2.9
@@ -106,10 +111,27 @@ def _plausibility(extents: tuple[float, float, float], settings: GrowthSettings)
     return max(limit.plausibility(*extents) for limit in settings.sizes)
 
 
-def _is_whole(extents: tuple[float, float, float], settings: GrowthSettings) -> bool:
-    return any(
-        all(least <= extent <= most for extent, least, most in zip(extents, low, high, strict=True)) for low, high in settings.whole_sizes
-    )
+def _whole_size(extents: tuple[float, float, float], settings: GrowthSettings) -> int | None:
+    """Which of the `whole_sizes` extents are within, None where none."""
+    for k, (low, high) in enumerate(settings.whole_sizes):
+        if all(least <= extent <= most for extent, least, most in zip(extents, low, high, strict=True)):
+            return k
+    return None
+
+
+def _made_of_wholes(points: NDArray[np.floating], group: IndexArray, own: int, settings: GrowthSettings) -> bool:
+    """Whether a region falls into several whole objects, the seed's among them, and little else."""
+    count = np.bincount(group)
+    pieces = np.argsort(-count, kind="stable")[: settings.most_pieces]
+    pieces = pieces[count[pieces] >= settings.fewest_points_of_whole]
+    if len(pieces) < 2 or own not in pieces:
+        return False
+    sizes = {int(k): _whole_size(_extents(points[group == k]), settings) for k in pieces}
+    whole = [k for k, size in sizes.items() if size is not None]
+    if own not in whole or len(whole) < 2 or float(count[whole].sum()) <= settings.share_of_wholes * len(group):
+        return False
+    # What is whole itself may be a group of its like, but a van is no car with a person: that is a pillar of its.
+    return _whole_size(_extents(points), settings) is None or len({sizes[k] for k in whole}) == 1
 
 
 def usual_gap(range_m: float, settings: GrowthSettings = DEFAULT_GROWTH_SETTINGS) -> float:
@@ -174,14 +196,17 @@ def grow(
         of_row[inside] = group
         wanted = np.zeros(group.max() + 1, dtype=np.bool_)
         wanted[of_row[seeds]] = True
+        before = inside
         inside = inside[wanted[group]]
         mask = np.zeros(len(points), dtype=np.bool_)
         mask[inside] = True
+        if best is not None and _made_of_wholes(points[before], group, int(of_row[seeds[0]]), settings):
+            best = (settings.several * best[0], best[1], best[2])
         extents = _extents(points[inside])
         plausibility = _plausibility(extents, settings)
         # A piece is believed less, the smaller a part it is of something that may well be one object.
         piece = 1.0
-        if wider_count and not _is_whole(extents, settings):
+        if wider_count and _whole_size(extents, settings) is None:
             piece = 1 - settings.wholeness * wider_plausibility * (1 - len(inside) / wider_count)
         value = trust * piece * plausibility
         if agreement is not None:
