@@ -77,7 +77,9 @@ class GrowthSettings:
     share_of_wholes: float = 0.75
     most_pieces: int = 12
     fewest_points_of_whole: int = 10
-    """What a tighter gap breaks into several whole cars and people, with little left over, is believed so much less to be one object."""
+    beside_m: float = 0.25
+    """What a tighter gap breaks into several whole cars and people beside each other, with little left over, is believed so much less to
+    be one object."""
     rival_handicap: float = 2.0
     """On one surface, a negative click takes this much less far than a positive one; across a gap that does not matter."""
     voxels_per_gap: float = 2.9
@@ -111,27 +113,29 @@ def _plausibility(extents: tuple[float, float, float], settings: GrowthSettings)
     return max(limit.plausibility(*extents) for limit in settings.sizes)
 
 
-def _whole_size(extents: tuple[float, float, float], settings: GrowthSettings) -> int | None:
-    """Which of the `whole_sizes` extents are within, None where none."""
-    for k, (low, high) in enumerate(settings.whole_sizes):
-        if all(least <= extent <= most for extent, least, most in zip(extents, low, high, strict=True)):
-            return k
-    return None
+def _is_whole(extents: tuple[float, float, float], settings: GrowthSettings) -> bool:
+    return any(
+        all(least <= extent <= most for extent, least, most in zip(extents, low, high, strict=True)) for low, high in settings.whole_sizes
+    )
 
 
 def _made_of_wholes(points: NDArray[np.floating], group: IndexArray, own: int, settings: GrowthSettings) -> bool:
-    """Whether a region falls into several whole objects, the seed's among them, and little else."""
+    """Whether a region falls into several whole objects beside each other, the seed's among them, and little else."""
     count = np.bincount(group)
     pieces = np.argsort(-count, kind="stable")[: settings.most_pieces]
     pieces = pieces[count[pieces] >= settings.fewest_points_of_whole]
     if len(pieces) < 2 or own not in pieces:
         return False
-    sizes = {int(k): _whole_size(_extents(points[group == k]), settings) for k in pieces}
-    whole = [k for k, size in sizes.items() if size is not None]
-    if own not in whole or len(whole) < 2 or float(count[whole].sum()) <= settings.share_of_wholes * len(group):
+    whole = [int(k) for k in pieces if _is_whole(_extents(points[group == k]), settings)]
+    if len(whole) < 2 or float(count[whole].sum()) <= settings.share_of_wholes * len(group):
         return False
-    # What is whole itself may be a group of its like, but a van is no car with a person: that is a pillar of its.
-    return _whole_size(_extents(points), settings) is None or len({sizes[k] for k in whole}) == 1
+    # What stands within the outline of the largest is a seat or a pillar of it, seen through its windows.
+    corner = points[0, :2]
+    outline = cv2.boxPoints(cv2.minAreaRect(np.asarray(points[group == whole[0], :2] - corner, dtype=np.float32)))
+    middles = [np.median(points[group == k, :2] - corner, axis=0) for k in whole[1:]]
+    outside = [cv2.pointPolygonTest(outline, (float(x), float(y)), True) < -settings.beside_m for x, y in middles]
+    beside = [k for k, is_outside in zip(whole[1:], outside, strict=True) if is_outside]
+    return bool(beside) and own in (whole[0], *beside)
 
 
 def usual_gap(range_m: float, settings: GrowthSettings = DEFAULT_GROWTH_SETTINGS) -> float:
@@ -206,7 +210,7 @@ def grow(
         plausibility = _plausibility(extents, settings)
         # A piece is believed less, the smaller a part it is of something that may well be one object.
         piece = 1.0
-        if wider_count and _whole_size(extents, settings) is None:
+        if wider_count and not _is_whole(extents, settings):
             piece = 1 - settings.wholeness * wider_plausibility * (1 - len(inside) / wider_count)
         value = trust * piece * plausibility
         if agreement is not None:

@@ -43,8 +43,16 @@ def test_a_car_beside_which_another_one_stands_is_one_car() -> None:
     np.testing.assert_array_equal(mask, owned[0])
 
 
-def test_a_van_keeps_the_pillar_that_its_windows_part_from_it() -> None:
-    van = block((RANGE_M, RANGE_M + 3.8), (0.0, 1.8), 1.9)
-    pillar = block((RANGE_M + 4.1, RANGE_M + 4.4), (0.1, 0.4), 1.9)
-    mask, _ = grown_from([van, pillar], 0)
+@pytest.mark.parametrize("clicked", [0, 1])
+def test_a_person_beside_a_car_is_no_part_of_it(clicked: int) -> None:
+    car = block((RANGE_M, RANGE_M + 3.9), (0.0, 1.5), 1.45)
+    person = block((RANGE_M + 1.5, RANGE_M + 1.95), (1.9, 2.3), 1.75)
+    mask, owned = grown_from([car, person], clicked)
+    np.testing.assert_array_equal(mask, owned[clicked])
+
+
+def test_a_van_keeps_the_seat_that_is_seen_through_its_windows() -> None:
+    van = block((RANGE_M, RANGE_M + 4.4), (0.0, 1.8), 1.9)
+    seat = block((RANGE_M + 3.5, RANGE_M + 3.8), (0.5, 1.2), 1.6)
+    mask, _ = grown_from([van, seat], 0)
     assert mask.all()
