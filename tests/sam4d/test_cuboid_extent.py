@@ -33,6 +33,12 @@ def test_a_side_seen_from_beside_is_as_long_as_it_is_and_as_wide_as_cars_are() -
     assert whole.high_m[1] == pytest.approx(0.9, abs=0.1)
 
 
+def test_even_in_full_view_a_short_car_is_taken_for_a_little_longer_and_a_long_one_is_not() -> None:
+    for seen_m, low_m, high_m in ((3.8, 4.0, 4.2), (5.0, 5.0, 5.15)):
+        views = [LocalView(face((0.0, seen_m), (0.85, 0.9)), np.array([seen_m / 2, 8.0]))]
+        assert low_m < completed_extent(visible_extent(views), views, "Car").size_m[0] < high_m
+
+
 def test_the_right_heading_hides_less() -> None:
     sensor = np.array([-20.0, 4.0])
     right = [LocalView(REAR, sensor)]
