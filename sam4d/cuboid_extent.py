@@ -19,6 +19,9 @@ OUTLYING_SHARE = 0.1
 FLAT, PLAIN = 0.1, 0.4
 """A side seen under an angle smaller than the first (sine) shows nothing of its extent, under one larger than the second all of it."""
 
+SEEN_TRUST = 0.7
+"""Even in full view the points end before the object does; what is still missing to the usual size is believed for the rest."""
+
 LEAST_M = 0.1
 
 
@@ -78,7 +81,7 @@ def completed_extent(seen: Extent, views: Sequence[LocalView], label: str) -> Ex
             low[axis], high[axis] = _fullest_window(views, axis, most)
         low[axis], high[axis] = low[axis] - size.rounding_m / 2, high[axis] + size.rounding_m / 2
         whole = high[axis] - low[axis]
-        believed = np.clip((max(float(_sines(seen, view)[axis]) for view in views) - FLAT) / (PLAIN - FLAT), 0, 1)
+        believed = SEEN_TRUST * np.clip((max(float(_sines(seen, view)[axis]) for view in views) - FLAT) / (PLAIN - FLAT), 0, 1)
         if whole < least:
             whole = usual
         whole = max(whole, believed * whole + (1 - believed) * usual)

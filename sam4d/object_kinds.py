@@ -98,7 +98,7 @@ def usual_size(label: str, longer_m: float, shorter_m: float, height_m: float) -
     kind = kind_of_label(label)
     if kind is None or kind in ("object", "pole"):
         kind = kind_of_size(longer_m, shorter_m, height_m)
-    if kind == "car" and longer_m > 6.5:
+    if kind == "car" and longer_m > _SIZES["car"].most_length_m and (kind_of_label(label) != "car" or "vehicle" in label.lower()):
         kind = "truck"
     return _SIZES.get(kind, _AS_SEEN)
 

@@ -70,9 +70,16 @@ class GrowthSettings:
     wholeness: float = 0.8
     whole_sizes: tuple[tuple[tuple[float, float, float], tuple[float, float, float]], ...] = (
         ((3.4, 1.4, 1.2), (5.4, 2.3, 2.2)),
-        ((0.3, 0.25, 1.4), (1.2, 0.9, 2.1)),
+        ((0.25, 0.12, 1.3), (1.2, 0.9, 2.1)),
     )
     """A piece with the extents (from, to) of a whole car or person is believed although it is part of something larger."""
+    several: float = 0.6
+    share_of_wholes: float = 0.75
+    most_pieces: int = 12
+    fewest_points_of_whole: int = 10
+    beside_m: float = 0.25
+    """What a tighter gap breaks into several whole cars and people beside each other, with little left over, is believed so much less to
+    be one object."""
     rival_handicap: float = 2.0
     """On one surface, a negative click takes this much less far than a positive one; across a gap that does not matter."""
     voxels_per_gap: float = 2.9
@@ -110,6 +117,25 @@ def _is_whole(extents: tuple[float, float, float], settings: GrowthSettings) -> 
     return any(
         all(least <= extent <= most for extent, least, most in zip(extents, low, high, strict=True)) for low, high in settings.whole_sizes
     )
+
+
+def _made_of_wholes(points: NDArray[np.floating], group: IndexArray, own: int, settings: GrowthSettings) -> bool:
+    """Whether a region falls into several whole objects beside each other, the seed's among them, and little else."""
+    count = np.bincount(group)
+    pieces = np.argsort(-count, kind="stable")[: settings.most_pieces]
+    pieces = pieces[count[pieces] >= settings.fewest_points_of_whole]
+    if len(pieces) < 2 or own not in pieces:
+        return False
+    whole = [int(k) for k in pieces if _is_whole(_extents(points[group == k]), settings)]
+    if len(whole) < 2 or float(count[whole].sum()) <= settings.share_of_wholes * len(group):
+        return False
+    # What stands within the outline of the largest is a seat or a pillar of it, seen through its windows.
+    corner = points[0, :2]
+    outline = cv2.boxPoints(cv2.minAreaRect(np.asarray(points[group == whole[0], :2] - corner, dtype=np.float32)))
+    middles = [np.median(points[group == k, :2] - corner, axis=0) for k in whole[1:]]
+    outside = [cv2.pointPolygonTest(outline, (float(x), float(y)), True) < -settings.beside_m for x, y in middles]
+    beside = [k for k, is_outside in zip(whole[1:], outside, strict=True) if is_outside]
+    return bool(beside) and own in (whole[0], *beside)
 
 
 def usual_gap(range_m: float, settings: GrowthSettings = DEFAULT_GROWTH_SETTINGS) -> float:
@@ -174,9 +200,12 @@ def grow(
         of_row[inside] = group
         wanted = np.zeros(group.max() + 1, dtype=np.bool_)
         wanted[of_row[seeds]] = True
+        before = inside
         inside = inside[wanted[group]]
         mask = np.zeros(len(points), dtype=np.bool_)
         mask[inside] = True
+        if best is not None and _made_of_wholes(points[before], group, int(of_row[seeds[0]]), settings):
+            best = (settings.several * best[0], best[1], best[2])
         extents = _extents(points[inside])
         plausibility = _plausibility(extents, settings)
         # A piece is believed less, the smaller a part it is of something that may well be one object.

@@ -22,6 +22,8 @@ FARTHEST_M = 1e4
 OCCLUSION_CELL_RAD = 0.004
 """Angular size of the cells in which nearer points hide farther ones: about the spacing of a dense LiDAR's beams."""
 
+_VERTICAL = np.ones((3, 1), dtype=np.uint8)
+
 
 @dataclass(frozen=True, eq=False)
 class CameraView:
@@ -129,6 +131,8 @@ def _hidden(pixels: NDArray[np.float32], depth_m: NDArray[np.float32], camera: C
     column, row = (pixels[:, 0] / cell_px).astype(np.int64), (pixels[:, 1] / cell_px).astype(np.int64)
     nearest = np.full(width * height, np.inf, dtype=np.float32)
     np.minimum.at(nearest, row * width + column, depth_m)
-    # Upwards and downwards, too: the gaps between beams are wider than those along a beam.
-    around = cv2.erode(nearest.reshape(height, width), np.ones((3, 1), dtype=np.uint8)).ravel()
+    # Between two beams that hit a nearer thing, too; above its last beam it may well have ended.
+    cells = nearest.reshape(height, width)
+    above, below = (cv2.erode(cells, _VERTICAL, anchor=(0, end)).ravel() for end in (2, 0))
+    around = np.minimum(nearest, np.maximum(above, below))
     return np.asarray(depth_m > around[row * width + column] * 1.06 + 0.6)

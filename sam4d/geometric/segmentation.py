@@ -16,6 +16,9 @@ from sam4d.geometric.scene import FrameScene
 from sam4d.geometry import BoolArray, Float64Array
 from sam4d.structures import LIDAR, BoxPrompt, Clip, MaskPrompt, PointPrompt, Prompt
 
+GROUND_SCORE = 0.1
+"""Somebody clicked on the ground alone: hardly what was meant."""
+
 
 @dataclass(frozen=True, eq=False)
 class LidarSegment:
@@ -61,10 +64,10 @@ def segment_points(scene: FrameScene, clip: Clip, prompts: Sequence[Prompt]) -> 
         seed = seed_in(scene, allowed, areas) if areas else None
         segment = _grown(scene, allowed, seed, evidence) if seed is not None else LidarSegment(np.zeros(len(scene), dtype=np.bool_), 0.0)
     else:
-        patch = ground_patch(scene, clicks)
-        return LidarSegment(patch, 0.1 if patch.any() else 0.0)
+        patch = ground_patch(scene, [click for click in clicks if click.label == 1])
+        return LidarSegment(patch, GROUND_SCORE if patch.any() else 0.0)
     mask = edited(scene, allowed, segment.mask, done, [click for click in clicks if click not in done], evidence)
-    return LidarSegment(mask, segment.score if mask.any() else 0.0)
+    return LidarSegment(mask, max(segment.score, GROUND_SCORE) if mask.any() else 0.0)
 
 
 def _in_box(scene: FrameScene, box: Float64Array, margin_m: float = 0.0) -> BoolArray:

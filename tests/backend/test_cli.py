@@ -114,14 +114,22 @@ def test_a_labelled_drive_is_evaluated(tmp_path: Path, small_drive: SyntheticDri
     write_sequence(small_drive.clip.window(0, 1), tmp_path / "labelled", masklets=shown)
     pictures = tmp_path / "worst"
     assert main(["evaluate", str(tmp_path / "labelled"), "--json", "--pictures", str(pictures)]) == 0
-    (recording,) = json.loads(capsys.readouterr().out)["recordings"]
+    said = capsys.readouterr()
+    (recording,) = json.loads(said.out)["recordings"]
     clicks = next(table for table in recording["tables"] if table["title"] == "clicks in the LiDAR")
     assert clicks["rows"][0]["group"] == "all"
     assert clicks["rows"][0]["count"] == len(recording["clicks"])
     assert 0.5 < clicks["rows"][0]["figures"][0] <= 1
     titles = {table["title"] for table in recording["tables"]}
     assert titles >= {"clicks in a camera", "boxes in a camera", "camera masks, click in the LiDAR"}
-    assert len(list(pictures.iterdir())) == min(10, len(recording["clicks"]))
+    drawn = min(10, len(recording["clicks"]))
+    assert sorted(path.name[:2] for path in pictures.iterdir()) == [f"{rank:02d}" for rank in range(1, drawn + 1)]
+    assert str(pictures) in said.err
+    assert main(["evaluate", str(tmp_path / "labelled"), "--parts", "clicks", "proposals"]) == 0
+    shown_text = capsys.readouterr().out
+    assert "| recording | objects | IoU, 1 click |" in shown_text
+    assert "| objects found without a click |" in shown_text
+    assert "| boxes in a camera |" not in shown_text
     assert main(["evaluate", str(tmp_path / "labelled"), "--engine", "sam4d"]) == 2
     assert "SAM4D_CHECKPOINT" in complaint(capsys)
 

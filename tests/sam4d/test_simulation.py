@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import Delaunay
 
 from sam4d.geometry import SE3, Axis, BirdsEyeView, BoolArray, Float64Array
-from sam4d.simulation import SyntheticDrive, simulate_drive
+from sam4d.simulation import HARD, LENS, USUAL, Conditions, SyntheticDrive, simulate_drive
 from sam4d.simulation.ray_casting import GROUND, NOTHING, RayGrid, Scene, cast
 from sam4d.simulation.solids import Box, Cylinder, Ellipsoid, Floats, Polyhedron, Ring, Shape, Solid, uniform
 from sam4d.simulation.street import Street
@@ -214,6 +214,46 @@ def test_poses_put_what_stands_still_where_it_was(small_drive: SyntheticDrive) -
     stamps = [frame.timestamp_ns for frame in clip.frames]
     assert all(stamp is not None for stamp in stamps)
     np.testing.assert_array_equal(np.diff(np.array(stamps, dtype=np.int64)), 100_000_000)
+
+
+def test_a_hard_drive_has_exact_masks_too_and_more_in_it() -> None:
+    hard, usual = (
+        simulate_drive(
+            5, 2, camera_names=("front",), image_size_px=(240, 150), beam_count=32, azimuth_count=400, distortion=LENS, conditions=c
+        )
+        for c in (HARD, USUAL)
+    )
+    assert sum(m.label == "Pedestrian" for m in hard.masklets) > sum(m.label == "Pedestrian" for m in usual.masklets) + 4
+    assert max(c.size_lwh_m[0] for m in hard.masklets for c in m.cuboids.values() if m.label == "Truck") > 12
+    sweeps = [drive.clip.frames[0].load_sweep() for drive in (hard, usual)]
+    assert len(sweeps[0]) < 0.95 * len(sweeps[1])
+    inside = total = 0
+    for masklet in hard.masklets:
+        taken = np.zeros(len(hard.clip.frames[0].load_sweep()), dtype=np.bool_)
+        if 0 in masklet.masks:
+            taken |= masklet.masks[0].lidar_mask
+            # While the sensor turns the vehicle and the object move on: by less than a metre together.
+            inside += int(masklet.cuboids[0].contains(points_of(hard.clip, masklet, 0), 1.0).sum())
+            total += int(taken.sum())
+    assert total > 500
+    assert inside / total > 0.98
+
+
+def test_a_rolling_shutter_leaves_points_where_the_moving_sensor_saw_them() -> None:
+    still, rolling = (
+        simulate_drive(3, 1, camera_names=(), beam_count=16, azimuth_count=400, conditions=Conditions(rolling_shutter=shutter))
+        for shutter in (False, True)
+    )
+
+    def wall_behind(drive: SyntheticDrive) -> float:
+        points = drive.clip.frames[0].load_sweep().points_m
+        lidar = next(m for m in drive.masklets if 0 in m.masks and m.cuboids[0].center_m[0] > 10 and abs(m.cuboids[0].center_m[1]) < 2)
+        return float(np.median(points[lidar.masks[0].lidar_mask, 0]))
+
+    # Straight ahead is seen in the middle of the turn, when the frame is.
+    assert wall_behind(rolling) == pytest.approx(wall_behind(still), abs=0.1)
+    counts = [len(drive.clip.frames[0].load_sweep()) for drive in (still, rolling)]
+    assert counts[0] != counts[1]
 
 
 def test_a_drive_without_cameras_is_the_lidar_alone() -> None:

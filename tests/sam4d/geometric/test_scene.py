@@ -44,6 +44,18 @@ def test_points_behind_others_are_not_visible_from_the_camera() -> None:
     assert scene.view(FRONT).visible[: -len(behind)][owned["box"]].mean() > 0.95
 
 
+def test_what_looks_out_above_a_nearer_thing_is_visible() -> None:
+    y, z = np.meshgrid(np.linspace(-1, 1, 41), np.linspace(-1.5, -0.5, 12))
+    near = np.column_stack([np.full(y.size, 8.0), y.ravel(), z.ravel()])
+    top_px = 200 + 500 * 0.5 / 7.7
+    # 20 m away: a beam higher than the nearer thing's last, and between two beams that hit it.
+    far = [[20.3, -0.01, -(pixel - 200) * 20 / 500] for pixel in (top_px - 2.2, top_px + 3.0)]
+    points = np.concatenate([near, far]).astype(np.float32)
+    view = prepare_frame(Clip("edge", {"front": FRONT}, (Frame(lambda: Sweep(points), {}),)), 0).view(FRONT)
+    np.testing.assert_array_equal(view.visible[-2:], [True, False])
+    assert view.visible[:-2].all()
+
+
 def test_images_are_read_when_asked_for() -> None:
     clip, scene, _, _ = street_clip({"car": CAR})
     assert scene.cameras == ("front",)

@@ -158,7 +158,7 @@ def test_hostile_sweeps(points: np.ndarray[tuple[int, int], np.dtype[np.float64]
 
 
 @pytest.mark.parametrize(
-    ("name", "frames", "least"), [("pandaset_001", 1, 0.80), ("av2_7fab2350", 2, 0.80), ("kitti_tracking_0000", 4, 0.90)]
+    ("name", "frames", "least"), [("pandaset_001", 1, 0.88), ("av2_7fab2350", 2, 0.88), ("kitti_tracking_0000", 4, 0.95)]
 )
 def test_one_click_on_real_objects(shared_data: Path, name: str, frames: int, least: float) -> None:
     clip = open_sequence(shared_data / name)
