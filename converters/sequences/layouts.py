@@ -14,11 +14,12 @@ from converters.sequences.kitti import (
 )
 from converters.sequences.labels import CUBOIDS_FILE, MASKS_FILE, read_cuboid_labels, read_masklets
 from converters.sequences.nuscenes import find_nuscenes, nuscenes_names, open_nuscenes, read_nuscenes_labels
+from converters.sequences.plain_folder import find_sweeps, open_plain_folder
 from converters.sequences.sequence_folder import SEQUENCE_FILE, open_sequence_folder
 from converters.sequences.waymo_4dseg import META, open_waymo_4dseg, read_waymo_4dseg_labels, waymo_4dseg_names
 from sam4d.structures import Clip, Cuboid, InputError, LabelledCuboid, Masklet
 
-LAYOUTS = "sequence folder, Waymo-4DSeg, KITTI raw, KITTI tracking, nuScenes"
+LAYOUTS = "sequence folder, Waymo-4DSeg, KITTI raw, KITTI tracking, nuScenes, a plain folder of sweeps"
 
 
 def open_sequence(path: str | Path, name: str | None = None) -> Clip:
@@ -46,6 +47,8 @@ def open_sequence(path: str | Path, name: str | None = None) -> Clip:
     tables = find_nuscenes(place)
     if tables is not None:
         return open_nuscenes(tables, _chosen(nuscenes_names(tables), name, path))
+    if find_sweeps(place):
+        return open_plain_folder(place)
     raise InputError(str(path), f"a drive in a known layout ({LAYOUTS}), for example a folder with a {SEQUENCE_FILE}", "none of them")
 
 

@@ -119,11 +119,11 @@ def read_sequence(read_bytes: ReadBytes, where: str) -> Clip:
     version = root["version"]
     if isinstance(version.value, bool) or version.value != LAYOUT_VERSION:
         raise version.wrong(f"layout version {LAYOUT_VERSION}")
-    cameras = {name: _camera(name, field) for name, field in root["cameras"].items()}
+    cameras = {name: camera_from_json(name, field) for name, field in root["cameras"].items()}
     frames = tuple(_frame(field, cameras, read_bytes, where) for field in root["frames"].elements())
     if not frames:
         raise root["frames"].wrong("at least one frame")
-    forward = _axis(root["forward"]) if root.has("forward") else forward_from_motion([frame.world_SE3_lidar for frame in frames])
+    forward = axis_from_json(root["forward"]) if root.has("forward") else forward_from_motion([frame.world_SE3_lidar for frame in frames])
     return Clip(root["name"].text(), cameras, frames, forward)
 
 
@@ -172,7 +172,8 @@ def require_camera_name(name: str, where: str) -> None:
         raise InputError(where, "a camera name of letters, digits, '_', '-' and '.'", repr(name[:80]))
 
 
-def _camera(name: str, field: JsonField) -> Camera:
+def camera_from_json(name: str, field: JsonField) -> Camera:
+    """A camera as `sequence.json` describes it. Raises InputError naming the field."""
     require_camera_name(name, field.where)
     if field["model"].value != "pinhole":
         raise field["model"].wrong('"pinhole"')
@@ -210,7 +211,8 @@ def _frame(field: JsonField, cameras: Mapping[str, Camera], read_bytes: ReadByte
     )
 
 
-def _axis(field: JsonField) -> Axis:
+def axis_from_json(field: JsonField) -> Axis:
+    """Raises InputError where it is none of `FORWARD_AXES`."""
     for axis in FORWARD_AXES:
         if field.value == axis:
             return axis

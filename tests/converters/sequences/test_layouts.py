@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from backend import cli
-from converters.exports import kitti_tracking_files, write_whole_files
+from converters.exports import kitti_tracking_files, write_sequence, write_whole_files
 from converters.sequences import open_sequence, read_labels
 from converters.sequences.kitti_text import EARTH_RADIUS_M, oxts_poses
 from sam4d.geometry import SE3
@@ -277,6 +277,55 @@ class TestNuScenes:
         file.write_text(json.dumps(rows))
         with pytest.raises(InputError, match="expected a file inside the sequence's folder"):
             open_sequence(tmp_path / "nuscenes").frames[0].load_sweep()
+
+
+class TestPlainFolder:
+    def write(self, root: Path, *, cvat: bool) -> Clip:
+        clip = tiny_clip()
+        write_sequence(clip, root / "written")
+        description = json.loads((root / "written/sequence.json").read_text())
+        folder = root / "plain"
+        (folder / "pointcloud").mkdir(parents=True)
+        (folder / "calibration.json").write_text(json.dumps({"cameras": description["cameras"], "forward": "+x"}))
+        for index, frame in enumerate(clip.frames):
+            (folder / f"pointcloud/s{index}.pcd").write_bytes((root / f"written/sweeps/{index:06d}.pcd").read_bytes())
+            for name, load in frame.load_images.items():
+                write_image(folder / (f"related_images/s{index}_pcd/{name}.png" if cvat else f"images/{name}/s{index}.png"), load())
+        poses = [frame.world_SE3_lidar for frame in clip.frames]
+        lines = [" ".join(repr(float(value)) for value in pose.matrix[:3].ravel()) for pose in poses if pose is not None]
+        (folder / "poses.txt").write_text("\n".join(lines) + "\n")
+        return clip
+
+    @pytest.mark.parametrize("cvat", [True, False])
+    def test_recording_comes_back(self, tmp_path: Path, cvat: bool) -> None:
+        clip = self.write(tmp_path, cvat=cvat)
+        found = open_sequence(tmp_path / "plain")
+        assert_same_recording(found, clip)
+        assert found.cameras["front"].distortion == clip.cameras["front"].distortion
+        assert read_labels(tmp_path / "plain", found) == ()
+
+    def test_without_calibration_there_are_no_cameras_and_other_sweeps_do_as_well(self, tmp_path: Path) -> None:
+        write_bin(tmp_path / "lidar/1.bin", tiny_clip().frames[0])
+        found = open_sequence(tmp_path)
+        assert (dict(found.cameras), len(found), found.frames[0].world_SE3_lidar) == ({}, 1, None)
+        np.testing.assert_array_equal(found.frames[0].load_sweep().points_m, tiny_clip().frames[0].load_sweep().points_m)
+
+    @pytest.mark.parametrize(
+        ("file", "text", "message"),
+        [
+            ("poses.txt", "1 0 0 0 0 1 0 0 0 0 1 0\n", r"poses\.txt: expected a line for each of the 3 sweeps, found 1"),
+            ("poses.txt", "1 0 0\n", r"poses\.txt: line 1: expected 12 numbers, found 3"),
+            ("poses.txt", "a\n", r"poses\.txt: line 1: expected 12 numbers, found 'a'"),
+            ("poses.txt", "3 0 0 0 0 1 0 0 0 0 1 0\n", r"poses\.txt: line 1: expected a rotation"),
+            ("calibration.json", "{}", r"calibration\.json: cameras: expected a value, found nothing"),
+            ("calibration.json", '{"cameras": {"lidar": {}}}', "expected another camera name"),
+        ],
+    )
+    def test_a_wrong_line_or_field_is_named(self, tmp_path: Path, file: str, text: str, message: str) -> None:
+        self.write(tmp_path, cvat=True)
+        (tmp_path / "plain" / file).write_text(text)
+        with pytest.raises(InputError, match=message):
+            open_sequence(tmp_path / "plain")
 
 
 def test_an_unknown_layout_says_what_is_known(tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""A plain folder of sweeps and images: `pointcloud/*.pcd` and `related_images/NAME_pcd/CAMERA.jpg` as people upload them to CVAT, or
+`images/CAMERA/NAME.png`.
+
+`calibration.json` beside them has the cameras as in a `sequence.json` (`{"cameras": {...}, "forward": ...}`); without it the drive has no
+cameras, because an image whose place is not known says nothing about the points. `poses.txt`, one line per sweep, holds world_SE3_lidar
+as the 12 numbers of a 3 x 4 matrix, row by row, as KITTI odometry writes poses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from converters.point_cloud_files import parse_pcd
+from converters.sequences.json_field import JsonField
+from converters.sequences.rigid import rigid
+from converters.sequences.sequence_folder import (
+    FolderReader,
+    ImageFile,
+    SweepFile,
+    axis_from_json,
+    camera_from_json,
+    forward_from_motion,
+    read_file,
+)
+from converters.sweep_arrays import parse_bin, parse_npz
+from sam4d.geometry import SE3
+from sam4d.structures import Camera, Clip, Frame, InputError, Sweep, UInt8Array
+
+SWEEP_FOLDERS = ("pointcloud", "lidar", "sweeps", ".")
+CALIBRATION_FILE, POSES_FILE = "calibration.json", "poses.txt"
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+BIN_COLUMNS = 4
+
+
+def parse_four_columns(data: bytes, where: str) -> Sweep:
+    """float32 rows x y z intensity."""
+    return parse_bin(data, BIN_COLUMNS, where)
+
+
+PARSERS: dict[str, Callable[[bytes, str], Sweep]] = {".pcd": parse_pcd, ".bin": parse_four_columns, ".npz": parse_npz}
+
+
+def find_sweeps(folder: Path) -> list[str]:
+    """The sweeps' paths below the folder, sorted, of the first of `SWEEP_FOLDERS` that has any."""
+    for name in SWEEP_FOLDERS:
+        files = sorted(file for file in (folder / name).glob("*") if file.suffix.lower() in PARSERS and file.is_file())
+        if files:
+            return [file.relative_to(folder).as_posix() for file in files]
+    return []
+
+
+def open_plain_folder(folder: Path) -> Clip:
+    """The drive in the folder, its frames in the order of the sweeps' names.
+
+    Raises:
+        InputError: no sweeps, a calibration that is none, another number of poses than sweeps, an image of another size than declared.
+    """
+    sweeps = find_sweeps(folder)
+    if not sweeps:
+        raise InputError(str(folder), f"sweeps ({', '.join(PARSERS)}) in {', '.join(SWEEP_FOLDERS[:3])} or in the folder itself", "none")
+    reader = FolderReader(folder.resolve())
+    cameras: dict[str, Camera] = {}
+    forward = None
+    if (folder / CALIBRATION_FILE).is_file():
+        root = JsonField.parse(read_file(reader, CALIBRATION_FILE, str(folder)), f"{folder}/{CALIBRATION_FILE}")
+        cameras = {name: camera_from_json(name, field) for name, field in root["cameras"].items()}
+        forward = axis_from_json(root["forward"]) if root.has("forward") else None
+    poses = _poses(folder, reader, len(sweeps))
+    frames = []
+    for sweep, pose in zip(sweeps, poses, strict=True):
+        load_images: dict[str, Callable[[], UInt8Array]] = {}
+        for name, camera in cameras.items():
+            image = _image(folder, Path(sweep).stem, name)
+            if image is not None:
+                load_images[name] = ImageFile(reader, image, str(folder), camera)
+        parse = PARSERS[Path(sweep).suffix.lower()]
+        frames.append(Frame(SweepFile(reader, sweep, str(folder), parse), load_images, pose))
+    return Clip(folder.resolve().name, cameras, tuple(frames), forward or forward_from_motion(poses))
+
+
+def _image(folder: Path, stem: str, camera: str) -> str | None:
+    for place, name in ((folder / "related_images" / f"{stem}_pcd", camera), (folder / "images" / camera, stem)):
+        for ending in IMAGE_ENDINGS:
+            file = place / f"{name}{ending}"
+            if file.is_file():
+                return file.relative_to(folder).as_posix()
+    return None
+
+
+def _poses(folder: Path, reader: FolderReader, count: int) -> list[SE3 | None]:
+    if not (folder / POSES_FILE).is_file():
+        return [None] * count
+    where = f"{folder}/{POSES_FILE}"
+    poses: list[SE3 | None] = []
+    for number, line in enumerate(read_file(reader, POSES_FILE, str(folder)).decode("utf-8", "replace").splitlines(), start=1):
+        if line.strip():
+            try:
+                values = np.array([float(word) for word in line.split()])
+            except ValueError:
+                raise InputError(f"{where}: line {number}", "12 numbers", repr(line[:40])) from None
+            if values.size != 12:
+                raise InputError(f"{where}: line {number}", "12 numbers", str(values.size))
+            poses.append(rigid(values.reshape(3, 4), f"{where}: line {number}"))
+    if len(poses) != count:
+        raise InputError(where, f"a line for each of the {count} sweeps", str(len(poses)))
+    return poses
