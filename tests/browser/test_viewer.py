@@ -448,7 +448,7 @@ def test_key_frames_are_copied_interpolated_and_fitted_again(viewer: ViewerPage,
 
     viewer.frame.evaluate(
         "() => { const { workspace } = window.sam4d; const cuboid = workspace.selectedObject.frames.get(1).cuboid;"
-        " return workspace.setCuboids(workspace.selected, new Map([[4, cuboid]])); }"
+        " return workspace.cuboids.set(workspace.selected, new Map([[4, cuboid]])); }"
     )
     viewer.show_frame(2)
     viewer.press("i")
