@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from backend.sessions import ABSENT, LabelledObject, OpenTask, RegionHistory
-from converters.brush_rle import decode_mask, encode_mask
+from converters.brush_rle import encode_mask
+from converters.brush_strokes import painted_mask
 from converters.label_config import CUBOID, CUBOID_HEIGHT, CUBOID_Z, brush_tag
 from converters.reconcile import regions_to_masklets
 from converters.region_meta import parse_meta
@@ -298,20 +299,20 @@ def _content(result: Result, history: RegionHistory) -> str:
         return ""
     if _notes(result).get("absent") is True:
         return ABSENT
-    rle = value.get("rle")
-    if not isinstance(rle, list):
+    rle, touches = value.get("rle"), value.get("touches")
+    if not isinstance(rle, list) and not touches:
         numbers = {name: round(float(item), PERCENT_DECIMALS) for name, item in value.items() if isinstance(item, int | float)}
         texts = {name: item for name, item in value.items() if isinstance(item, list)}
         return _digest(json.dumps([numbers, texts], sort_keys=True).encode())
     label = json.dumps(value.get("brushlabels"))
-    digest = _mask_digest(rle, label)
-    if digest in history.contents:
+    digest = _mask_digest(rle or [], label)
+    if digest in history.contents and not touches:
         return digest
-    # The browser may have packed the same mask in other runs.
+    # The browser may have packed the same mask in other runs, and drafts keep strokes apart.
     height, width = result.get("original_height"), result.get("original_width")
     if not (isinstance(height, int) and isinstance(width, int)):
         return digest
-    return _mask_digest(encode_mask(decode_mask(rle, height, width, f"region {result.get('id')}")), label)
+    return _mask_digest(encode_mask(painted_mask(value, height, width, f"region {result.get('id')}")), label)
 
 
 def _mask_digest(rle: Sequence[int], label: str) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import cast
 
 import numpy as np
 
-from converters.brush_rle import decode_mask
+from converters.brush_strokes import painted_mask
 from converters.coordinates import Rectangle
 from converters.label_config import BIRDS_EYE, CUBOID, CUBOID_HEIGHT, CUBOID_Z, brush_tag, camera_tags
 from converters.region_meta import RegionMeta, parse_meta
@@ -25,7 +24,8 @@ class DrawnRegion:
     """One region as it stands in Label Studio.
 
     order: its place in the list. tag: the control it was made with. camera: of a camera's brush. rectangle and numbers (by tag, in
-    order): of a cuboid's footprint. rle and size_px (height, width): of a brush.
+    order): of a cuboid's footprint. painted (RLE and strokes, as `converters.brush_strokes` reads them) and size_px (height, width): of a
+    brush.
     """
 
     identity: str
@@ -37,7 +37,7 @@ class DrawnRegion:
     camera: str | None = None
     rectangle: Rectangle | None = None
     numbers: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    rle: Sequence[int] = ()
+    painted: Mapping[str, object] = field(default_factory=dict)
     size_px: tuple[int, int] = (0, 0)
 
     @property
@@ -45,8 +45,8 @@ class DrawnRegion:
         return f"region {self.identity}"
 
     def decode(self) -> BoolArray:
-        """The brush's mask, bool (H, W). Raises InputError for RLE that is not one of the image's size."""
-        return decode_mask(self.rle, *self.size_px, where=f"{self.where}, value.rle")
+        """The brush's mask, bool (H, W). Raises InputError for RLE that is not one of the image's size and strokes that are none."""
+        return painted_mask(self.painted, *self.size_px, where=self.where)
 
 
 def parse_regions(results: Iterable[Mapping[str, object]], clip: Clip, view: BirdsEyeView) -> list[DrawnRegion]:
@@ -130,7 +130,7 @@ def _brush(result: Mapping[str, object], order: int, clip: Clip, camera: str | N
         label=_label(value, "brushlabels", meta, where),
         meta=meta,
         camera=camera,
-        rle=cast("Sequence[int]", value.get("rle")),
+        painted=value,
         size_px=size_px,
     )
     # An empty brush that says all about its object is the one that keeps what nothing shows.

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
-from converters.brush_rle import decode_mask
+from converters.brush_strokes import painted_mask
 from converters.columns import lift_click, standing_under_mask
 from converters.coordinates import Rectangle, percent_to_pixels
 from converters.label_config import BIRDS_EYE, CUBOID, LabelConfig, box_tag, brush_tag, camera_tags, click_tag
@@ -176,7 +175,7 @@ def _mask(entries: Sequence[_Drawn], window: TaskWindow, clip: Clip) -> MaskProm
     frame_index, sensor, (width_px, height_px) = entries[0].frame_index, entries[0].sensor, entries[0].size_px
     brush: BoolArray = np.zeros((height_px, width_px), dtype=np.bool_)
     for entry in entries:
-        brush |= decode_mask(cast("Sequence[int]", entry.value.get("rle")), height_px, width_px, where=f"{entry.where}, value.rle")
+        brush |= painted_mask(entry.value, height_px, width_px, entry.where)
     if not brush.any():
         raise InputError(entries[-1].where, "a brush stroke", "an empty one")
     if sensor != LIDAR:

@@ -85,7 +85,8 @@ def blank_regions(before: Iterable[Mapping[str, object]], now: Iterable[Mapping[
             empty = {"rle": encode_mask(np.zeros((height, width), dtype=np.bool_))}
         else:
             continue
-        blanks.append({**region, "value": {**value, **empty}, "meta": replace(meta, absent=True).to_json(), "score": 0.0})
+        kept_value = {key: item for key, item in value.items() if key != "touches"}
+        blanks.append({**region, "value": {**kept_value, **empty}, "meta": replace(meta, absent=True).to_json(), "score": 0.0})
     return blanks
 
 

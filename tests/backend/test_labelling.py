@@ -150,6 +150,32 @@ def test_an_edited_brush_stays_as_the_person_left_it(
 
 
 @pytest.mark.parametrize("after_restart", [False, True])
+def test_strokes_that_a_draft_keeps_apart_are_an_edit(
+    after_restart: bool, client: TestClient, restarted: TestClient, project: Project
+) -> None:
+    """A bar across the image, far wider than the object; then the eraser, over half of it."""
+    wanted = project.visible()
+    first = ask(client, project.request(project.task(), context=project.click_on(wanted)))
+    edited = on(first, "brush_front", 2)
+    answered = mask_of(edited)
+    height, width = answered.shape
+    bar = {"type": "add", "points": [1, 2, 3, 4], "relativePoints": [0, 25, 100, 25], "strokeWidth": 9, "relativeStrokeWidth": 5}
+    gap = {**bar, "type": "eraser", "relativePoints": [75, -10, 75, 110], "relativeStrokeWidth": 50}
+    edited["value"] = {**edited["value"], "touches": [bar, gap]}
+    task = project.task(drafts=[project.draft(merged(first, [edited]))])
+    server = restarted if after_restart else client
+    second = ask(server, project.request(task, context=project.click_on(wanted, frame_index=1)))
+    assert objects(second) == {1}
+    assert 2 not in frames(second), "the browser has it already, as the person left it"
+    # A click on the bar, far from the object, is one on the object, and goes on from the mask as it was left.
+    third = ask(server, project.request(task, context=project.click(0.1 * width, 0.25 * height, 2, "front")))
+    assert objects(third) == {1}
+    shown = mask_of(on(third, "brush_front", 2))
+    assert shown[height // 4, : width // 2 - 2].all()
+    assert not shown[height // 4, width // 2 + 2 :].any()
+
+
+@pytest.mark.parametrize("after_restart", [False, True])
 def test_a_moved_rectangle_keeps_its_place(after_restart: bool, client: TestClient, restarted: TestClient, project: Project) -> None:
     wanted = project.visible()
     first = ask(client, project.request(project.task(), context=project.click_on(wanted)))

@@ -338,6 +338,35 @@ def test_what_is_painted_on_the_points_seen_from_above_shows_in_the_cloud(
     )
 
 
+def test_a_stroke_on_a_mask_outlives_the_next_click_in_the_cloud(
+    viewer: ViewerPage, labelling: LabellingPage, project: LabellingProject, drive: SyntheticDrive, seen_cars: list[Masklet], tmp_path: Path
+) -> None:
+    """Painted with the brush, then clicked at once: drafts keep strokes apart from masks, and come late."""
+    car = seen_cars[0]
+    camera = max(car.masks[0].camera_masks, key=lambda name: int(car.masks[0].camera_masks[name].sum()))
+    click_on(viewer, drive, car)
+    before = union_of(masks_of(labelling.results())[camera, 0])
+    height, width = before.shape
+    stroke = [(0.2 * width, 0.15 * height), (0.6 * width, 0.15 * height)]
+    row, columns = int(0.15 * height), slice(int(0.25 * width), int(0.55 * width))
+    assert not before[row, columns].any()
+    labelling.page.evaluate(
+        "(id) => { const annotation = window.Htx.annotationStore.selected;"
+        " annotation.selectArea([...annotation.regions].find(region => region.cleanId === id)); }",
+        f"o1-f0-brush_{camera}",
+    )
+    labelling.pick_tool(camera, "brush-tool", smart=False)
+    labelling.paint(camera, stroke)
+    labelling.unselect()
+    click_on(viewer, drive, car)
+    viewer.picture("painted-and-clicked")
+    assert viewer.listed == [{"number": "1", "label": "Car", "frames": "5/5"}]
+    assert union_of(masks_of(labelling.results())[camera, 0])[row, columns].all()
+    labelling.submit()
+    (exported,) = project.export(tmp_path)
+    assert exported.masks[0].camera_masks[camera][row, columns].all()
+
+
 def test_another_label_reaches_all_regions_and_the_export(
     viewer: ViewerPage, labelling: LabellingPage, project: LabellingProject, drive: SyntheticDrive, seen_cars: list[Masklet], tmp_path: Path
 ) -> None:
@@ -419,7 +448,7 @@ def test_key_frames_are_copied_interpolated_and_fitted_again(viewer: ViewerPage,
 
     viewer.frame.evaluate(
         "() => { const { workspace } = window.sam4d; const cuboid = workspace.selectedObject.frames.get(1).cuboid;"
-        " return workspace.setCuboids(workspace.selected, new Map([[4, cuboid]])); }"
+        " return workspace.cuboids.set(workspace.selected, new Map([[4, cuboid]])); }"
     )
     viewer.show_frame(2)
     viewer.press("i")

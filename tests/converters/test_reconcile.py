@@ -173,6 +173,34 @@ def test_an_edited_camera_brush_is_the_mask() -> None:
     assert (found.masks[0].camera_masks["front"] == tiny_masklet().masks[0].camera_masks["front"]).all()
 
 
+@pytest.mark.parametrize("kinds", [("add",), ("add", "eraser"), ("eraser",)])
+def test_strokes_of_a_draft_count_as_what_they_paint(kinds: tuple[str, ...]) -> None:
+    """As if they were in the RLE: strokes over the whole image, an eraser over its left half; in a camera and seen from above."""
+    strokes: dict[str, Result] = {
+        "add": {"type": "add", "relativePoints": [0, 50, 100, 50], "relativeStrokeWidth": 100},
+        "eraser": {"type": "eraser", "relativePoints": [25, -10, 25, 110], "relativeStrokeWidth": 50},
+    }
+
+    def paint(mask: BoolArray) -> None:
+        for kind in kinds:
+            mask[:, : mask.shape[1] // (2 if kind == "eraser" else 1)] = kind == "add"
+
+    stroked, repainted = written(), written()
+    for identity in ("o3-f1-brush_front", "o3-f1-brush_bev"):
+        pick(stroked, identity)["value"]["touches"] = [strokes[kind] for kind in kinds]
+        repaint(pick(repainted, identity), paint)
+    assert_same(read(stroked)[0], read(repainted)[0])
+
+
+def test_a_new_brush_in_a_draft_has_strokes_alone() -> None:
+    everything = {"type": "add", "relativePoints": [0, 50, 100, 50], "relativeStrokeWidth": 100}
+    by_hand = drawn_brush(np.zeros((VIEW.size_px, VIEW.size_px), dtype=np.bool_), "bev")
+    by_hand["value"] = {"format": "rle", "touches": [everything], "brushlabels": ["Bus"]}
+    (bus,) = read([by_hand])
+    assert bus.label == "Bus"
+    assert bus.masks[1].lidar_mask.any()
+
+
 def test_a_relabelled_region_relabels_the_object() -> None:
     results = written() + written(tiny_masklet(object_id=5))
     pick(results, "o3-f2-brush_front")["value"]["brushlabels"] = ["Truck"]

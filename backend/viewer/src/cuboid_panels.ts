@@ -63,8 +63,8 @@ export class CuboidPanels {
       button("Snap", "Lay the sides on the points near them (X)", () => this.snap()),
       button("Snap while dragging", "A side that is dragged lies down on the points near it", () => workspace.change({ snap: !workspace.settings.snap }), { "data-switch": "snap" }),
       button("Turn round", "Front and rear change places (H)", () => this.turnRound()),
-      button("Copy to next", "With the vehicle's own motion (Shift+C)", () => void workspace.copyTo(workspace.frame + 1)),
-      button("Interpolate", "Fill the frames between two that were set by hand (I)", () => void workspace.interpolate()),
+      button("Copy to next", "With the vehicle's own motion (Shift+C)", () => void workspace.cuboids.copyTo(workspace.frame + 1)),
+      button("Interpolate", "Fill the frames between two that were set by hand (I)", () => void workspace.cuboids.interpolate()),
       button("Delete here", "Take the object away from this frame (Delete)", () => workspace.deleteOnFrame(), { class: "danger" }),
       button("Delete object", "On all frames (Shift+Delete)", () => workspace.deleteObject(), { class: "danger" }),
     );
@@ -175,7 +175,7 @@ export class CuboidPanels {
   private drop(): void {
     const { held, workspace } = this;
     this.held = null;
-    if (held && workspace.selected !== null) void workspace.setCuboids(workspace.selected, new Map([[workspace.frame, held]]));
+    if (held && workspace.selected !== null) void workspace.cuboids.set(workspace.selected, new Map([[workspace.frame, held]]));
     this.fill();
   }
 
@@ -184,12 +184,12 @@ export class CuboidPanels {
   private set(change: (cuboid: Cuboid) => Cuboid): void {
     const { workspace } = this;
     const cuboid = workspace.selectedOnFrame?.cuboid;
-    if (cuboid && workspace.selected !== null) void workspace.setCuboids(workspace.selected, new Map([[workspace.frame, change(cuboid)]]));
+    if (cuboid && workspace.selected !== null) void workspace.cuboids.set(workspace.selected, new Map([[workspace.frame, change(cuboid)]]));
   }
 
   fitAgain(): void {
     const { workspace } = this;
-    if (workspace.selected !== null && workspace.selectedOnFrame) void workspace.fitAgain(workspace.selected, [workspace.frame]);
+    if (workspace.selected !== null && workspace.selectedOnFrame) void workspace.cuboids.fitAgain(workspace.selected, [workspace.frame]);
   }
 
   snap(): void {

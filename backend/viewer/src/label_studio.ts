@@ -39,7 +39,7 @@ interface EditorRegion {
   readonly height?: number;
   readonly rotation?: number;
   /** Strokes that a person painted since the annotation was opened. */
-  readonly touches?: { readonly length: number };
+  readonly touches?: readonly { readonly id: string }[];
   deleteRegion(): void;
   serialize?(): { readonly value: { readonly rle?: readonly number[] } } | null;
 }
@@ -60,6 +60,8 @@ interface EditorAnnotation extends RecordedAnnotation {
   readonly regions: readonly EditorRegion[];
   readonly names: Map<string, EditorTag>;
   readonly suggestions: Map<string, unknown>;
+  readonly isDraftSaving?: boolean;
+  saveDraftImmediately(): void;
   isReadOnly(): boolean;
   setSuggestions(results: readonly Result[]): void;
   acceptAllSuggestions(): void;
@@ -82,11 +84,13 @@ interface EditorWindow extends Window {
 export class RequestError extends Error {}
 
 const ANSWER_SECONDS = 110;
+const DRAFT_SECONDS = 5;
 const POINTS_TAG = "brush_bev";
 
 export class LabelStudio {
   private readonly editorWindow: EditorWindow;
   private backendId: Promise<number> | null = null;
+  private savedStrokes = "";
 
   private constructor(editorWindow: EditorWindow) {
     this.editorWindow = editorWindow;
@@ -274,6 +278,7 @@ export class LabelStudio {
   /** Ask the backend. Throws RequestError with a sentence where there is no answer. */
   async ask(request: Record<string, unknown>, signal?: AbortSignal): Promise<BackendAnswer> {
     const task = this.taskId;
+    if (request["action"] !== "read") await this.saveStrokes();
     const backend = await (this.backendId ??= this.findBackend());
     const timeout = AbortSignal.timeout(ANSWER_SECONDS * 1000);
     const response = await send(`/api/ml/${backend}/interactive-annotating`, {
@@ -291,6 +296,20 @@ export class LabelStudio {
     if (notes?.error) throw new RequestError(notes.error);
     if (notes?.object === undefined || !notes.frames) throw new RequestError("The backend is older than this page: restart it.");
     return { results: content.data?.result ?? [], object: notes.object, frames: notes.frames };
+  }
+
+  /** The backend knows strokes from the draft only, which Label Studio saves seconds after them. Throws RequestError where it cannot. */
+  private async saveStrokes(): Promise<void> {
+    const annotation = this.annotation;
+    const last = (annotation?.regions ?? []).flatMap((region) => (region.touches?.length ? [region.touches[region.touches.length - 1]?.id] : []));
+    const strokes = [this.shown, ...last].join(" ");
+    if (!annotation || !last.length || strokes === this.savedStrokes) return;
+    annotation.saveDraftImmediately();
+    for (const end = Date.now() + DRAFT_SECONDS * 1000; annotation.isDraftSaving; ) {
+      if (Date.now() > end) throw new RequestError("What was painted last is not saved yet. Try again in a moment: nothing is lost.");
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    this.savedStrokes = strokes;
   }
 
   private async findBackend(): Promise<number> {

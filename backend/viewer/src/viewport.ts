@@ -228,7 +228,7 @@ export class Viewport {
       const height = (this.cloud?.height_cm[picked.row] ?? 0) / 100;
       const [length, width, tall] = NEW_SIZE_M;
       const cuboid: Cuboid = { center_m: [x, y, z - height + tall / 2], size_lwh_m: [length, width, tall], yaw_rad: forwardYaw(workspace.clip.forward) };
-      void workspace.placeNew(cuboid);
+      void workspace.cuboids.placeNew(cuboid);
     } else void workspace.prompt(picked.position_m, positive, alwaysNew ? null : this.ownerOf(picked.row));
   }
 

@@ -1,8 +1,8 @@
 // What is being worked on: the frame in view, the objects, the selection, the settings. Everything that shows or changes it meets here.
-import { type Footprint, type Rectangle, footprintOf, footprintToRectangle, isInView, type BirdsEye } from "./birds_eye.ts";
-import { egoMotion, type Clip } from "./clip.ts";
+import type { BirdsEye, Footprint } from "./birds_eye.ts";
+import type { Clip } from "./clip.ts";
 import type { ColourMode } from "./colours.ts";
-import { between, moved, sameCuboid, type Cuboid } from "./cuboid.ts";
+import { CuboidEdits } from "./cuboid_edits.ts";
 import { standingOn, type Standing } from "./drawn.ts";
 import { LabelStudio, RequestError, type Label, type Result } from "./label_studio.ts";
 import { readObjects, type LabelledObject, type ObjectOnFrame, type Region } from "./objects.ts";
@@ -67,12 +67,12 @@ export class Workspace {
   labels: Label[] = [];
   /** Null while Label Studio is still loading around this page, and where it is not there. */
   editor: LabelStudio | null = null;
-  private birdsEye: BirdsEye | null = null;
+  birdsEye: BirdsEye | null = null;
   settings: Settings;
   /** What is being asked and followed, the newest last: a labeller does not wait for one object before the next. */
   private readonly works = new Map<symbol, Work>();
   onNotice: (notice: Notice | null) => void = () => undefined;
-  private regions: Region[] = [];
+  regions: readonly Region[] = [];
   private turning: ReturnType<typeof setTimeout> | undefined;
   private fingerprint = "";
   private shown = "";
@@ -81,8 +81,7 @@ export class Workspace {
   private readonly listeners: ((change: Change) => void)[] = [];
   /** On which frames objects have been since the annotation was opened: what is gone of it was deleted. */
   private readonly seen = new Map<number, Set<number>>();
-  /** Cuboids moved here that no draft may show yet, by object and frame. */
-  private readonly edits = new Map<string, { object: number; frame: number; cuboid: Cuboid }>();
+  readonly cuboids = new CuboidEdits(this);
   /** Objects whose label was changed here. */
   private readonly relabelled = new Set<number>();
   /** Numbers of objects drawn by hand, by region; what stands under them, by frame and place. */
@@ -187,7 +186,7 @@ export class Workspace {
     window.addEventListener("pagehide", () => this.endKeeping());
   }
 
-  private readEditor(): void {
+  readEditor(): void {
     const { editor } = this;
     if (!editor || document.hidden) return;
     const shown = editor.shown;
@@ -195,7 +194,7 @@ export class Workspace {
       this.shown = shown;
       this.endKeeping();
       this.endKeeping = editor.keepHistory();
-      this.edits.clear();
+      this.cuboids.clear();
       this.seen.clear();
       this.relabelled.clear();
       this.drawnNumbers.clear();
@@ -247,11 +246,7 @@ export class Workspace {
       this.seen.set(object.id, frames);
       for (const frame of object.frames.keys()) frames.add(frame);
     }
-    for (const [key, edit] of this.edits) {
-      // Moved again in Label Studio, undone or deleted: the draft will tell.
-      const now = this.objects.get(edit.object)?.frames.get(edit.frame)?.cuboid;
-      if (!now || !sameCuboid(now, edit.cuboid, 1e-3)) this.edits.delete(key);
-    }
+    this.cuboids.compare();
     if (this.selected !== null && !this.objects.has(this.selected)) {
       this.selected = null;
       this.tell("selection");
@@ -357,12 +352,8 @@ export class Workspace {
     }
   }
 
-  async fitAgain(object: number, frames: readonly number[]): Promise<void> {
-    await this.ask("fitting", { action: "fit", object, frames }, undefined, (answered) => answered.forEach((frame) => this.forget(object, frame)), frames);
-  }
-
   /** The request's regions are put into the annotation. Null where there was no answer; why is said. */
-  private async ask(
+  async ask(
     text: string | null,
     request: Record<string, unknown>,
     signal?: AbortSignal,
@@ -382,11 +373,10 @@ export class Workspace {
     }
     const shown = editor.shown;
     before?.(frames);
-    const edits = [...this.edits.values()].map(({ object, frame, cuboid }) => ({ object, frame, cuboid }));
     const key = Symbol();
     if (text) this.setWork(key, { text, done: 0, total: 0, cancel: () => undefined });
     try {
-      const answer = await editor.ask({ ...request, edits, labels: this.newLabels, gone: this.gone, highest_object: this.highestObject }, signal);
+      const answer = await editor.ask({ ...request, edits: this.cuboids.unsaved, labels: this.newLabels, gone: this.gone, highest_object: this.highestObject }, signal);
       if (editor.shown !== shown) return null; // another annotation was opened meanwhile: the answer is not for it
       if (show) show(answer.results);
       else editor.show(answer.results);
@@ -440,91 +430,12 @@ export class Workspace {
     this.tell("work");
   }
 
-  // ---- cuboids by hand
-
-  /** Put a cuboid where a person wants it: at once where its rectangle is there, else with the backend's help. */
-  async setCuboids(object: number, cuboids: ReadonlyMap<number, Cuboid>): Promise<void> {
-    const known = this.objects.get(object);
-    if (!known || !this.canEdit) return;
-    const results: Result[] = [];
-    const others: { frame: number; cuboid: Cuboid }[] = [];
-    for (const [frame, cuboid] of cuboids) {
-      const part = known.frames.get(frame);
-      if (part?.cuboid && sameCuboid(part.cuboid, cuboid)) continue;
-      const written = part ? this.rectangleResults(object, frame, part, cuboid) : null;
-      if (written) {
-        results.push(...written);
-        if (!part?.drawn) this.edits.set(`${object} ${frame}`, { object, frame, cuboid });
-      } else others.push({ frame, cuboid });
-    }
-    if (results.length) {
-      this.editor?.show(results);
-      this.readEditor();
-    }
-    if (others.length) await this.ask("placing", { action: "cuboids", object, label: known.label, cuboids: others });
-  }
-
-  async placeNew(cuboid: Cuboid): Promise<void> {
-    const cuboids = [{ frame: this.frame, cuboid }];
-    const answered = await this.ask("placing", { action: "cuboids", object: "new", label: this.label, cuboids });
-    if (answered) this.select(answered.object);
-  }
-
-  private rectangleResults(object: number, frame: number, part: ObjectOnFrame, cuboid: Cuboid): Result[] | null {
-    const view = this.birdsEye;
-    const region = this.regions.find((other) => other.id === part.rectangleId);
-    if (!view || !region || !isInView(cuboid, view)) return null;
-    const rectangle: Rectangle = footprintToRectangle(footprintOf(cuboid), view);
-    const label = region.label ?? region.meta?.label ?? this.label;
-    const meta = part.drawn || !region.meta ? region.meta : { ...region.meta, object_id: object, frame_index: frame, cuboid, by_hand: true };
-    const size_px = Math.ceil((2 * view.range_m) / view.metres_per_pixel - 1e-9);
-    return this.editor?.rectangleResults(region, label, rectangle, cuboid.center_m[2], cuboid.size_lwh_m[2], meta, size_px) ?? null;
-  }
-
-  /** The object's cuboid on this frame, put on another frame where the vehicle's own motion takes it. */
-  async copyTo(frame: number): Promise<void> {
-    const cuboid = this.selectedOnFrame?.cuboid;
-    if (!cuboid || this.selected === null || frame < 0 || frame >= this.frameCount) return;
-    await this.setCuboids(this.selected, new Map([[frame, moved(cuboid, egoMotion(this.clip, frame, this.frame))]]));
-    this.showFrame(frame);
-  }
-
-  /** Frames between the nearest cuboids that people set, on both sides of the frame in view, are filled evenly over the ground. */
-  async interpolate(): Promise<void> {
-    const object = this.selectedObject;
-    if (!object) return;
-    const keys = [...object.frames].filter(([, part]) => part.byHand && part.cuboid).map(([frame]) => frame);
-    const from = keys.filter((frame) => frame <= this.frame).at(-1);
-    const to = keys.find((frame) => frame > (from ?? -1) && frame > this.frame) ?? keys.find((frame) => frame > (from ?? -1));
-    if (from === undefined || to === undefined || to - from < 2) {
-      this.say("Set the cuboid by hand on two frames that have others between them, then go to a frame between them.", "error");
-      return;
-    }
-    const first = object.frames.get(from)?.cuboid as Cuboid;
-    const last = moved(object.frames.get(to)?.cuboid as Cuboid, egoMotion(this.clip, from, to));
-    const filled = new Map<number, Cuboid>();
-    for (let frame = from + 1; frame < to; frame++) {
-      filled.set(frame, moved(between(first, last, this.timeShare(from, to, frame)), egoMotion(this.clip, frame, from)));
-    }
-    await this.setCuboids(object.id, filled);
-    this.say(`#${object.id}: frames ${from + 1} to ${to - 1} filled`);
-  }
-
-  private timeShare(from: number, to: number, frame: number): number {
-    const [a, b, c] = [from, to, frame].map((k) => this.clip.frames[k]?.timestamp_ns);
-    return typeof a === "number" && typeof b === "number" && typeof c === "number" && b > a ? (c - a) / (b - a) : (frame - from) / (to - from);
-  }
-
-  private forget(object: number, frame: number): void {
-    this.edits.delete(`${object} ${frame}`);
-  }
-
   // ---- other changes
 
   deleteOnFrame(): void {
     const part = this.selectedOnFrame;
     if (!part || this.selected === null || !this.canEdit) return;
-    this.forget(this.selected, this.frame);
+    this.cuboids.forget(this.selected, this.frame);
     this.editor?.deleteRegions(new Set(part.regionIds));
     this.readEditor();
   }
@@ -532,7 +443,7 @@ export class Workspace {
   deleteObject(): void {
     const object = this.selectedObject;
     if (!object || !this.canEdit) return;
-    for (const frame of object.frames.keys()) this.forget(object.id, frame);
+    for (const frame of object.frames.keys()) this.cuboids.forget(object.id, frame);
     this.editor?.deleteRegions(new Set([...object.frames.values()].flatMap((part) => part.regionIds)));
     this.readEditor();
   }
