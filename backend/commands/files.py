@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from backend.commands.output import ProgressBars, say
@@ -12,6 +13,8 @@ from backend.settings import Settings
 from converters.exports import labels_as, write_sequence, write_whole_files
 from converters.label_config import build_label_config
 from converters.sequences import open_sequence, read_labels
+from converters.sequences.sequence_folder import forward_from_motion
+from sam4d.ego_motion import estimate_poses
 from sam4d.simulation import HARD, LENS, USUAL, simulate_drive
 from sam4d.structures import InputError
 
@@ -40,6 +43,9 @@ def run_convert(arguments: argparse.Namespace, settings: Settings) -> int:
     masklets = () if arguments.without_labels else read_labels(arguments.input, clip, arguments.sequence)
     output = Path(arguments.output)
     with ProgressBars() as progress:
+        if arguments.estimate_poses:
+            clip = estimate_poses(clip, lambda done, total: progress("placing sweeps", done, total))
+            clip = replace(clip, forward=forward_from_motion([frame.world_SE3_lidar for frame in clip.frames]))
         if arguments.format == "sequence":
             write_sequence(
                 clip,
