@@ -5,6 +5,7 @@ from __future__ import annotations
 from converters.exports.coco import coco_files, read_coco
 from converters.exports.formats import LABEL_FORMATS, LabelFormat, labels_as
 from converters.exports.kitti_tracking import kitti_object_files, kitti_tracking_files, read_kitti_tracking, write_kitti_tracking
+from converters.exports.nuscenes import nuscenes_files
 from converters.exports.open_label import open_label_files, read_open_label
 from converters.exports.semantic_kitti import read_semantic_kitti, semantic_kitti_files
 from converters.exports.sequence_folder import label_files, write_labels, write_sequence
@@ -22,6 +23,7 @@ __all__ = [
     "kitti_tracking_files",
     "label_files",
     "labels_as",
+    "nuscenes_files",
     "open_label_files",
     "read_coco",
     "read_kitti_tracking",

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, get_args
 
 from converters.exports.coco import coco_files
 from converters.exports.kitti_tracking import kitti_object_files, kitti_tracking_files
+from converters.exports.nuscenes import nuscenes_files
 from converters.exports.open_label import open_label_files
 from converters.exports.semantic_kitti import semantic_kitti_files
 from converters.exports.sequence_folder import label_files
@@ -16,7 +17,9 @@ from converters.exports.whole_output import file_name
 from converters.sequences.json_field import JsonField
 from sam4d.structures import Clip, Masklet
 
-LabelFormat: TypeAlias = Literal["sequence", "kitti-tracking", "kitti-object", "semantic-kitti", "coco", "openlabel", "waymo-4dseg"]
+LabelFormat: TypeAlias = Literal[
+    "sequence", "kitti-tracking", "kitti-object", "semantic-kitti", "nuscenes", "coco", "openlabel", "waymo-4dseg"
+]
 LABEL_FORMATS: tuple[LabelFormat, ...] = get_args(LabelFormat)
 
 SIDECAR = "sidecar"
@@ -55,6 +58,8 @@ def labels_as(
         files, lost = coco_files(clip, masklets), "points and cuboids"
     elif label_format == "waymo-4dseg":
         files, lost = waymo_4dseg_label_files(clip, masklets), "cuboids"
+    elif label_format == "nuscenes":
+        files, lost = nuscenes_files(clip, masklets), "camera masks, scores, lens distortion, and all but one owner of a point"
     elif label_format == "semantic-kitti":
         files, lost = semantic_kitti_files(clip, masklets), "camera masks, cuboids, scores, and all but one owner of a point"
     elif label_format == "kitti-object":

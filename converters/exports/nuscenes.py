@@ -1,0 +1,195 @@
+"""nuScenes annotations and panoptic labels: a version folder of tables, `NAME/v1.0-sam4d/*.json`, and `NAME/panoptic/v1.0-sam4d/*.npz`.
+
+The tables are whole, so that the development kit loads them: the LiDAR frame stands for the ego frame. A point's panoptic number is
+class * 1000 + instance, the instances of a class counted from 1, 0 where nothing is labelled. Layout: nuscenes.org, schema v1.0 and
+panoptic challenge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from converters.exports.point_labels import point_owners
+from converters.exports.whole_output import file_name
+from converters.sequences.sequence_folder import ImageFile, SweepFile
+from sam4d.geometry import SE3
+from sam4d.structures import Clip, InputError, Masklet
+
+VERSION = "v1.0-sam4d"
+LIDAR_CHANNEL = "LIDAR_TOP"
+INSTANCES_LIMIT = 999
+CLASSES_LIMIT = 64
+FRAME_STEP_US = 500_000
+"""Between frames without a time."""
+
+Rows = list[dict[str, object]]
+
+
+def nuscenes_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, bytes]:
+    """A clip's cuboids as `sample_annotation` and its points as panoptic labels, {relative path: content}. Sweeps are read for their
+    number of points. Frames without a pose stand where the vehicle's frame is the world's.
+
+    Raises:
+        InputError: two masklets with one object id, more than 64 labels or 999 objects of one label, a point mask of another length
+            than the sweep.
+    """
+    if len({masklet.object_id for masklet in masklets}) != len(masklets):
+        raise InputError(f"clip {clip.name}", "one masklet per object id", "several")
+    name = file_name(clip.name)
+    classes = {label: number for number, label in enumerate(sorted({masklet.label for masklet in masklets}), start=1)}
+    if len(classes) > CLASSES_LIMIT:
+        raise InputError(f"clip {clip.name}", f"at most {CLASSES_LIMIT} labels", str(len(classes)))
+    tables = {**_recording_tables(clip), **_label_tables(clip, masklets, classes)}
+    panoptic, entries = _panoptic(clip, masklets, classes)
+    tables["panoptic"] = entries
+    files = {f"{name}/{VERSION}/{table}.json": (json.dumps(rows, ensure_ascii=False) + "\n").encode() for table, rows in tables.items()}
+    return files | {f"{name}/{path}": data for path, data in panoptic.items()}
+
+
+def _token(*parts: object) -> str:
+    """32 hexadecimal digits, the same for the same parts."""
+    return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=16).hexdigest()
+
+
+def _neighbours(kind: str, clip: Clip, index: int, frames: Sequence[int], *more: object) -> dict[str, object]:
+    place = frames.index(index)
+    before = frames[place - 1] if place else None
+    after = frames[place + 1] if place + 1 < len(frames) else None
+    return {
+        "prev": "" if before is None else _token(kind, clip.name, before, *more),
+        "next": "" if after is None else _token(kind, clip.name, after, *more),
+    }
+
+
+def _recording_tables(clip: Clip) -> dict[str, Rows]:
+    scene, log = _token("scene", clip.name), _token("log", clip.name)
+    everywhere = range(len(clip))
+    samples: Rows = []
+    data: Rows = []
+    poses: Rows = []
+    for index, frame in enumerate(clip.frames):
+        stamp_us = index * FRAME_STEP_US if frame.timestamp_ns is None else frame.timestamp_ns // 1000
+        sample = _token("sample", clip.name, index)
+        samples.append({"token": sample, "timestamp": stamp_us, "scene_token": scene, **_neighbours("sample", clip, index, everywhere)})
+        ego = _token("ego", clip.name, index)
+        poses.append({"token": ego, "timestamp": stamp_us, **_pose(frame.world_SE3_lidar or SE3.identity())})
+        loads = {LIDAR_CHANNEL: frame.load_sweep, **frame.load_images}
+        for channel, load in loads.items():
+            camera = clip.cameras.get(channel)
+            with_it = [k for k in everywhere if channel == LIDAR_CHANNEL or channel in clip.frames[k].load_images]
+            path = load.path if isinstance(load, SweepFile | ImageFile) else f"{channel}/{index:06d}"
+            data.append(
+                {
+                    "token": _token("data", clip.name, index, channel),
+                    "sample_token": sample,
+                    "ego_pose_token": ego,
+                    "calibrated_sensor_token": _token("calibration", clip.name, channel),
+                    "timestamp": stamp_us,
+                    "fileformat": path.rpartition(".")[2],
+                    "is_key_frame": True,
+                    "height": camera.height_px if camera else 0,
+                    "width": camera.width_px if camera else 0,
+                    "filename": path,
+                    **_neighbours("data", clip, index, with_it, channel),
+                }
+            )
+    ends = {"first_sample_token": _token("sample", clip.name, 0), "last_sample_token": _token("sample", clip.name, len(clip) - 1)}
+    return {
+        "log": [{"token": log, "logfile": "", "vehicle": "", "date_captured": "", "location": ""}],
+        "map": [{"token": _token("map", clip.name), "log_tokens": [log], "category": "semantic_prior", "filename": ""}],
+        "scene": [{"token": scene, "log_token": log, "nbr_samples": len(clip), "name": clip.name, "description": "", **ends}],
+        "sample": samples,
+        "sample_data": data,
+        "ego_pose": poses,
+        "sensor": [
+            {"token": _token("sensor", channel), "channel": channel, "modality": "lidar" if channel == LIDAR_CHANNEL else "camera"}
+            for channel in (LIDAR_CHANNEL, *clip.cameras)
+        ],
+        "calibrated_sensor": [_calibration(clip, channel) for channel in (LIDAR_CHANNEL, *clip.cameras)],
+    }
+
+
+def _calibration(clip: Clip, channel: str) -> dict[str, object]:
+    camera = clip.cameras.get(channel)
+    intrinsic: list[list[float]] = []
+    if camera is not None:
+        intrinsic = [[float(camera.fx_px), 0.0, float(camera.cx_px)], [0.0, float(camera.fy_px), float(camera.cy_px)], [0.0, 0.0, 1.0]]
+    return {
+        "token": _token("calibration", clip.name, channel),
+        "sensor_token": _token("sensor", channel),
+        "camera_intrinsic": intrinsic,
+        **_pose(SE3.identity() if camera is None else camera.lidar_SE3_cam),
+    }
+
+
+def _label_tables(clip: Clip, masklets: Sequence[Masklet], classes: Mapping[str, int]) -> dict[str, Rows]:
+    annotations: Rows = []
+    instances: Rows = []
+    for masklet in masklets:
+        frames = sorted(masklet.cuboids)
+        if not frames:
+            continue
+        instance = _token("instance", clip.name, masklet.object_id)
+        for index in frames:
+            cuboid, masks = masklet.cuboids[index], masklet.masks.get(index)
+            length, width, height = cuboid.size_lwh_m
+            world_SE3_lidar = clip.frames[index].world_SE3_lidar or SE3.identity()
+            annotations.append(
+                {
+                    "token": _token("annotation", clip.name, index, masklet.object_id),
+                    "sample_token": _token("sample", clip.name, index),
+                    "instance_token": instance,
+                    "attribute_tokens": [],
+                    "visibility_token": "",
+                    "size": [float(width), float(length), float(height)],
+                    "num_lidar_pts": int(masks.lidar_mask.sum()) if masks is not None else 0,
+                    "num_radar_pts": 0,
+                    **_pose(world_SE3_lidar @ cuboid.lidar_SE3_cuboid),
+                    **_neighbours("annotation", clip, index, frames, masklet.object_id),
+                }
+            )
+        instances.append(
+            {
+                "token": instance,
+                "category_token": _token("category", masklet.label),
+                "nbr_annotations": len(frames),
+                "first_annotation_token": _token("annotation", clip.name, frames[0], masklet.object_id),
+                "last_annotation_token": _token("annotation", clip.name, frames[-1], masklet.object_id),
+            }
+        )
+    categories: Rows = [{"token": _token("category", label), "name": label, "description": "", "index": n} for label, n in classes.items()]
+    return {"sample_annotation": annotations, "instance": instances, "category": categories, "attribute": [], "visibility": []}
+
+
+def _panoptic(clip: Clip, masklets: Sequence[Masklet], classes: Mapping[str, int]) -> tuple[dict[str, bytes], Rows]:
+    numbers: dict[int, int] = {}
+    counted: dict[str, int] = defaultdict(int)
+    for masklet in masklets:
+        counted[masklet.label] += 1
+        numbers[masklet.object_id] = classes[masklet.label] * 1000 + counted[masklet.label]
+        if counted[masklet.label] > INSTANCES_LIMIT:
+            raise InputError(f"clip {clip.name}", f"at most {INSTANCES_LIMIT} objects of the label {masklet.label}", "more")
+    files: dict[str, bytes] = {}
+    entries: Rows = []
+    for index, frame in enumerate(clip.frames):
+        owners = point_owners(masklets, index, len(frame.load_sweep()), f"clip {clip.name}").object_ids
+        labels = np.zeros(len(owners), dtype=np.uint16)
+        for object_id in np.unique(owners[owners >= 0]).tolist():
+            labels[owners == object_id] = numbers[object_id]
+        stream = io.BytesIO()
+        np.savez_compressed(stream, data=labels)
+        token = _token("data", clip.name, index, LIDAR_CHANNEL)
+        path = f"panoptic/{VERSION}/{token}_panoptic.npz"
+        files[path] = stream.getvalue()
+        entries.append({"token": token, "sample_data_token": token, "filename": path})
+    return files, entries
+
+
+def _pose(pose: SE3) -> dict[str, object]:
+    return {"rotation": pose.rotation_wxyz.tolist(), "translation": pose.translation_m.tolist()}
