@@ -11,7 +11,7 @@ VIEWER_PARTS := $(if $(WITHOUT_VIEWER),,$(VIEWER)/dist/index.html)
 # two processes; the tests with a real Label Studio share one of them
 PYTEST_OPTIONS ?= -n 2 --dist loadgroup
 
-.PHONY: demo test install clean
+.PHONY: demo test install peers clean
 
 demo: install
 	.venv/bin/sam4d demo
@@ -41,6 +41,14 @@ install:
 	.venv-label-studio/bin/python -m pip install --quiet --no-compile $(LABEL_STUDIO) -c constraints-label-studio.txt
 	touch $@
 
+# the field's own tools, which some tests read our exports with; those tests skip without them
+peers: .venv-peers/installed
+
+.venv-peers/installed: constraints-peers.txt
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --no-compile nuscenes-devkit -c constraints-peers.txt
+	touch $@
+
 $(VIEWER)/node_modules/installed: $(VIEWER)/package.json $(VIEWER)/package-lock.json
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' && npm --version >/dev/null || \
 		{ echo 'Node 20 or newer with npm is needed for the 3D view (or go without: make WITHOUT_VIEWER=yes ...)' >&2; exit 1; }
@@ -51,4 +59,4 @@ $(VIEWER)/dist/index.html: $(VIEWER)/node_modules/installed $(wildcard $(VIEWER)
 	npm run --silent --prefix $(VIEWER) build
 
 clean:
-	rm -rf $(VIEWER)/node_modules $(VIEWER)/dist .venv .venv-label-studio .mypy_cache .ruff_cache .pytest_cache .hypothesis test-output
+	rm -rf $(VIEWER)/node_modules $(VIEWER)/dist .venv .venv-label-studio .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis test-output

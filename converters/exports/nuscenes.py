@@ -12,6 +12,7 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,6 +29,23 @@ CLASSES_LIMIT = 64
 FRAME_STEP_US = 500_000
 """Between frames without a time."""
 
+CATEGORIES: Mapping[str, str] = {
+    "car": "vehicle.car",
+    "truck": "vehicle.truck",
+    "bus": "vehicle.bus.rigid",
+    "trailer": "vehicle.trailer",
+    "motorcycle": "vehicle.motorcycle",
+    "motorcyclist": "vehicle.motorcycle",
+    "bicycle": "vehicle.bicycle",
+    "cyclist": "vehicle.bicycle",
+    "pedestrian": "human.pedestrian.adult",
+    "person": "human.pedestrian.adult",
+    "animal": "animal",
+    "traffic cone": "movable_object.trafficcone",
+    "barrier": "movable_object.barrier",
+}
+"""nuScenes' category for usual labels (which count the rider among the vehicle); other labels keep their name."""
+
 Rows = list[dict[str, object]]
 
 
@@ -42,6 +60,7 @@ def nuscenes_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, bytes]:
     if len({masklet.object_id for masklet in masklets}) != len(masklets):
         raise InputError(f"clip {clip.name}", "one masklet per object id", "several")
     name = file_name(clip.name)
+    masklets = [replace(masklet, label=CATEGORIES.get(masklet.label.casefold(), masklet.label)) for masklet in masklets]
     classes = {label: number for number, label in enumerate(sorted({masklet.label for masklet in masklets}), start=1)}
     if len(classes) > CLASSES_LIMIT:
         raise InputError(f"clip {clip.name}", f"at most {CLASSES_LIMIT} labels", str(len(classes)))
