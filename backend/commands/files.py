@@ -11,6 +11,7 @@ from backend.commands.projects import read_label_map
 from backend.projects import DEFAULT_LABELS
 from backend.settings import Settings
 from converters.exports import labels_as, write_sequence, write_whole_files
+from converters.exports.formats import loss_note, relabelled
 from converters.label_config import build_label_config
 from converters.sequences import open_sequence, read_labels
 from converters.sequences.sequence_folder import forward_from_motion
@@ -39,9 +40,13 @@ def run_simulate(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def run_convert(arguments: argparse.Namespace, settings: Settings) -> int:
+    label_map = read_label_map(arguments.label_map)
     clip = open_sequence(arguments.input, arguments.sequence)
-    masklets = () if arguments.without_labels else read_labels(arguments.input, clip, arguments.sequence)
-    output = Path(arguments.output)
+    labelled = () if arguments.without_labels else read_labels(arguments.input, clip, arguments.sequence)
+    masklets = relabelled(labelled, label_map)
+    output, lost = Path(arguments.output), None
+    if arguments.format != "sequence" and not masklets:
+        raise InputError(arguments.input, f"labels to write as {arguments.format}", "none")
     with ProgressBars() as progress:
         if arguments.estimate_poses:
             clip = estimate_poses(clip, lambda done, total: progress("placing sweeps", done, total))
@@ -54,16 +59,13 @@ def run_convert(arguments: argparse.Namespace, settings: Settings) -> int:
                 overwrite=arguments.overwrite,
                 on_frame=lambda done, total: progress("writing", done, total),
             )
-            lost = None
         else:
-            if not masklets:
-                raise InputError(arguments.input, f"labels to write as {arguments.format}", "none")
-            written = labels_as(arguments.format, clip, masklets, read_label_map(arguments.label_map))
+            written = labels_as(arguments.format, clip, masklets)
             write_whole_files({output / path: data for path, data in written.files.items()}, overwrite=arguments.overwrite)
             lost = written.lost
     say(f"{clip.name}: {len(clip)} frames, {len(clip.cameras)} cameras, {len(masklets)} labelled objects: {output}")
     if lost is not None:
-        say(f"note: {arguments.format} holds no {lost}; these are in {output}/sidecar")
+        say(loss_note(arguments.format, lost, str(output)))
     return 0
 
 

@@ -14,7 +14,7 @@ from backend.label_studio import LabelStudioClient, Project
 from backend.preannotate import TaskOutcome, preannotate
 from backend.projects import ImportedSequence, ImportOptions, import_sequences
 from backend.settings import Settings
-from converters.exports.formats import parse_label_map
+from converters.exports.formats import loss_note, parse_label_map
 from converters.sequences.sequence_folder import read_file
 
 
@@ -88,7 +88,7 @@ def run_export(arguments: argparse.Namespace, settings: Settings) -> int:
         say(f"{sequence.name}: {sequence.objects} objects from {sequence.labelled_tasks} of {sequence.tasks} tasks")
     lost = next((sequence.lost for sequence in exported if sequence.lost), None)
     if lost is not None:
-        say(f"note: {arguments.format} holds no {lost}; these are in {arguments.output}/sidecar")
+        say(loss_note(arguments.format, lost, arguments.output))
     say(f"written to {arguments.output}")
     return 0
 

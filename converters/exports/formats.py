@@ -34,6 +34,11 @@ class FormattedLabels:
     lost: str | None
 
 
+def loss_note(label_format: LabelFormat, lost: str, output: str) -> str:
+    """What a person is told of it."""
+    return f"note: {label_format} holds no {lost}; these are in {output}/{SIDECAR}"
+
+
 def labels_as(
     label_format: LabelFormat, clip: Clip, masklets: Sequence[Masklet], label_map: Mapping[str, str | None] | None = None
 ) -> FormattedLabels:
@@ -45,9 +50,7 @@ def labels_as(
     Raises:
         InputError: what the format's own function says.
     """
-    if label_map is not None:
-        renamed = [(masklet, label_map.get(masklet.label, masklet.label)) for masklet in masklets]
-        masklets = [replace(masklet, label=label) for masklet, label in renamed if label is not None]
+    masklets = relabelled(masklets, label_map)
     name = file_name(clip.name)
     lost: str | None = None
     if label_format == "sequence":
@@ -69,6 +72,12 @@ def labels_as(
     if lost is not None:
         files |= {f"{SIDECAR}/{name}/{path}": data for path, data in label_files(clip, masklets).items()}
     return FormattedLabels(files, lost)
+
+
+def relabelled(masklets: Sequence[Masklet], label_map: Mapping[str, str | None] | None) -> tuple[Masklet, ...]:
+    """The masklets under the names of a label map, see `labels_as`; as they are where there is no map."""
+    renamed = [(masklet, (label_map or {}).get(masklet.label, masklet.label)) for masklet in masklets]
+    return tuple(replace(masklet, label=label) for masklet, label in renamed if label is not None)
 
 
 def parse_label_map(data: bytes, where: str) -> dict[str, str | None]:

@@ -342,6 +342,14 @@ class TestConvert:
         assert_same_recording(clip, straight(tiny_clip()))
         assert [masklet.label for masklet in read_labels(tmp_path / "drive", clip)] == ["vehicle.car", "human"]
 
+    def test_a_label_map_renames_in_a_sequence_folder_too(self, tmp_path: Path) -> None:
+        TestNuScenes().write(tmp_path / "nuscenes")
+        (tmp_path / "map.json").write_text('{"vehicle.car": "Car", "human": null}')
+        command = ["convert", str(tmp_path / "nuscenes"), str(tmp_path / "drive"), "--label-map", str(tmp_path / "map.json")]
+        assert cli.main(command) == 0
+        labels = read_labels(tmp_path / "drive", open_sequence(tmp_path / "drive"))
+        assert [masklet.label for masklet in labels] == ["Car"]
+
     def test_labels_become_another_format(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         TestNuScenes().write(tmp_path / "nuscenes")
         (tmp_path / "map.json").write_text('{"vehicle.car": "Car", "human": null}')
