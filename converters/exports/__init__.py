@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from converters.exports.coco import coco_files, read_coco
 from converters.exports.formats import LABEL_FORMATS, LabelFormat, labels_as
-from converters.exports.kitti_tracking import kitti_object_files, kitti_tracking_files, read_kitti_tracking, write_kitti_tracking
+from converters.exports.kitti_tracking import kitti_object_files, kitti_tracking_files, write_kitti_tracking
 from converters.exports.nuscenes import nuscenes_files
 from converters.exports.open_label import open_label_files, read_open_label
 from converters.exports.semantic_kitti import read_semantic_kitti, semantic_kitti_files
@@ -26,7 +26,6 @@ __all__ = [
     "nuscenes_files",
     "open_label_files",
     "read_coco",
-    "read_kitti_tracking",
     "read_open_label",
     "read_semantic_kitti",
     "semantic_kitti_files",

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from converters.coco_rle import decode_rle, encode_rle
+from converters.exports.distinct_objects import require_distinct_objects
 from converters.exports.whole_output import file_name
 from converters.sequences.json_field import JsonField
 from converters.sequences.sequence_folder import ImageFile, read_file
 from sam4d.geometry import BoolArray
-from sam4d.structures import CameraMasks, Clip, InputError, Masklet
+from sam4d.structures import CameraMasks, Clip, Masklet
 
 
 def coco_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, bytes]:
@@ -24,8 +25,7 @@ def coco_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, bytes]:
     Raises:
         InputError: two masklets with one object id.
     """
-    if len({masklet.object_id for masklet in masklets}) != len(masklets):
-        raise InputError(f"clip {clip.name}", "one masklet per object id", "several")
+    require_distinct_objects(masklets)
     labels = sorted({masklet.label for masklet in masklets})
     categories = {label: number for number, label in enumerate(labels, start=1)}
     images: list[dict[str, object]] = []

@@ -79,20 +79,6 @@ def format_calibration(kitti: KittiCamera, layout: KittiLayout = "tracking") -> 
     return "\n".join(rows) + "\n"
 
 
-def parse_calibration(text: str, where: str) -> SE3:
-    """rect_SE3_lidar of a calibration file of KITTI tracking (or object detection). Raises InputError where it holds none."""
-    entries: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        key, _, values = line.strip().partition(" ")
-        entries[key.rstrip(":")] = values.split()
-    rectification = _matrix(entries, ("R_rect", "R0_rect"), (3, 3), where)
-    transform = _matrix(entries, ("Tr_velo_cam", "Tr_velo_to_cam"), (3, 4), where)
-    try:
-        return SE3(rectification, np.zeros(3)) @ SE3(transform[:, :3], transform[:, 3])
-    except ValueError as error:
-        raise InputError(where, "R_rect and Tr_velo_cam with rotations", str(error)) from None
-
-
 def projected_box(cuboid: Cuboid, camera: Camera) -> tuple[tuple[float, float, float, float], float] | None:
     """A cuboid's 2D box in an image, (u0, v0, u1, v1) cut off at the image's borders, and the share of the whole box that was cut off;
     None where nothing of it is in view."""
@@ -125,16 +111,3 @@ def _level_rotation(ahead: Float64Array) -> Float64Array:
 
 def _numbers(matrix: Float64Array) -> str:
     return " ".join(f"{value:.12e}" for value in matrix.ravel())
-
-
-def _matrix(entries: dict[str, list[str]], names: tuple[str, ...], shape: tuple[int, int], where: str) -> Float64Array:
-    values = next((entries[name] for name in names if name in entries), None)
-    if values is None:
-        raise InputError(where, f"a line {names[0]}", "none")
-    try:
-        numbers = np.array([float(value) for value in values])
-    except ValueError:
-        raise InputError(f"{where}: {names[0]}", "numbers", " ".join(values)[:80]) from None
-    if len(numbers) != shape[0] * shape[1]:
-        raise InputError(f"{where}: {names[0]}", f"{shape[0] * shape[1]} numbers", str(len(numbers)))
-    return numbers.reshape(shape)

@@ -1,4 +1,4 @@
-"""KITTI tracking out: `label_02/NAME.txt` and `calib/NAME.txt`, and the labels back in.
+"""KITTI tracking out: `label_02/NAME.txt` and `calib/NAME.txt`.
 
 A line is `frame id type truncated occluded alpha x1 y1 x2 y2 h w l x y z ry`: the box's bottom centre and its turn `ry` about y, in the
 camera's level frame (`kitti_camera.KittiCamera`), which the calibration file relates to the LiDAR and the image. Layout: the
@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from converters.exports.kitti_camera import KittiCamera, format_calibration, kitti_camera, parse_calibration, projected_box
+from converters.exports.distinct_objects import require_distinct_objects
+from converters.exports.kitti_camera import KittiCamera, format_calibration, kitti_camera, projected_box
 from converters.exports.whole_output import file_name, write_whole_files
-from converters.kitti_lines import KittiObject, format_label_line, parse_label_line
-from sam4d.structures import CameraMasks, Clip, InputError, Masklet, ObjectMasks
+from converters.kitti_lines import KittiObject, format_label_line
+from sam4d.structures import CameraMasks, Clip, Masklet, ObjectMasks
 
 UNKNOWN_BOX_PX = (-1.0, -1.0, -1.0, -1.0)
 """The 2D box of an object that the camera does not see."""
@@ -45,7 +46,7 @@ def kitti_tracking_files(clip: Clip, masklets: Sequence[Masklet], camera: str | 
         InputError: no such camera, or two masklets with one object id.
     """
     kitti = kitti_camera(clip, camera)
-    _require_distinct(clip, masklets)
+    require_distinct_objects(masklets)
     items = [item for index in range(len(clip)) for item in kitti_objects(masklets, index, kitti)]
     lines = [format_label_line(item, kitti.rect_SE3_lidar) + "\n" for item in items]
     name = file_name(clip.name)
@@ -61,7 +62,7 @@ def kitti_object_files(clip: Clip, masklets: Sequence[Masklet], camera: str | No
         InputError: as `kitti_tracking_files`.
     """
     kitti = kitti_camera(clip, camera)
-    _require_distinct(clip, masklets)
+    require_distinct_objects(masklets)
     folder, calibration = file_name(clip.name), format_calibration(kitti, "object").encode()
     files: dict[str, bytes] = {}
     for frame_index in range(len(clip)):
@@ -75,28 +76,6 @@ def kitti_objects(masklets: Sequence[Masklet], frame_index: int, kitti: KittiCam
     """What one frame shows, ascending by object id."""
     items = [_kitti_object(masklet, frame_index, kitti) for masklet in sorted(masklets, key=lambda item: item.object_id)]
     return [item for item in items if item is not None]
-
-
-def _require_distinct(clip: Clip, masklets: Sequence[Masklet]) -> None:
-    if len({masklet.object_id for masklet in masklets}) != len(masklets):
-        raise InputError(f"clip {clip.name}", "one masklet per object id", "several")
-
-
-def read_kitti_tracking(directory: str | Path, name: str) -> tuple[KittiObject, ...]:
-    """The objects of `label_02/NAME.txt`, cuboids mapped to the LiDAR frame by `calib/NAME.txt`; DontCare lines are left out.
-
-    Raises:
-        InputError: naming file and line.
-    """
-    label_file, calibration_file = Path(directory) / "label_02" / f"{name}.txt", Path(directory) / "calib" / f"{name}.txt"
-    rect_SE3_lidar = parse_calibration(_read_text(calibration_file), str(calibration_file))
-    objects = []
-    for number, line in enumerate(_read_text(label_file).splitlines(), start=1):
-        if line.strip():
-            item = parse_label_line(line, rect_SE3_lidar, f"{label_file}: line {number}")
-            if item.label != "DontCare":
-                objects.append(item)
-    return tuple(objects)
 
 
 def _kitti_object(masklet: Masklet, frame_index: int, kitti: KittiCamera) -> KittiObject | None:
@@ -128,12 +107,3 @@ def _mask_box(masks: ObjectMasks | None, camera: str) -> tuple[tuple[float, floa
     crops = masks.camera_masks if isinstance(masks.camera_masks, CameraMasks) else CameraMasks(masks.camera_masks)
     u0, v0, u1, v1 = crops.box(camera)
     return ((float(u0), float(v0), float(u1), float(v1)) if u1 > u0 else None), crops.area_px(camera)
-
-
-def _read_text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(str(file), "a readable file", (error.strerror or str(error)).lower()) from None
-    except UnicodeDecodeError:
-        raise InputError(str(file), "a text", "bytes that are not UTF-8") from None

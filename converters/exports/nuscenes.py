@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from converters.exports.distinct_objects import require_distinct_objects
 from converters.exports.point_labels import point_owners
 from converters.exports.whole_output import file_name
 from converters.sequences.sequence_folder import ImageFile, SweepFile
@@ -57,8 +58,7 @@ def nuscenes_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, bytes]:
         InputError: two masklets with one object id, more than 64 labels or 999 objects of one label, a point mask of another length
             than the sweep.
     """
-    if len({masklet.object_id for masklet in masklets}) != len(masklets):
-        raise InputError(f"clip {clip.name}", "one masklet per object id", "several")
+    require_distinct_objects(masklets)
     name = file_name(clip.name)
     masklets = [replace(masklet, label=CATEGORIES.get(masklet.label.casefold(), masklet.label)) for masklet in masklets]
     classes = {label: number for number, label in enumerate(sorted({masklet.label for masklet in masklets}), start=1)}

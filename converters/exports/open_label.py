@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from converters.coco_rle import CocoRle, decode_rle, encode_rle
+from converters.exports.distinct_objects import require_distinct_objects
 from converters.exports.whole_output import file_name
 from converters.sequences.json_field import JsonField
 from converters.sequences.sequence_folder import ImageFile, SweepFile, read_file
@@ -34,8 +35,7 @@ def open_label_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, bytes
     Raises:
         InputError: two masklets with one object id.
     """
-    if len({masklet.object_id for masklet in masklets}) != len(masklets):
-        raise InputError(f"clip {clip.name}", "one masklet per object id", "several")
+    require_distinct_objects(masklets)
     document = {
         "openlabel": {
             "metadata": {"schema_version": SCHEMA_VERSION, "name": clip.name, "annotator": "SAM4D for Label Studio"},

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.exports.distinct_objects import require_distinct_objects
 from converters.exports.kitti_camera import format_calibration, kitti_camera
 from converters.exports.point_labels import point_owners
 from converters.exports.whole_output import file_name
@@ -72,8 +73,7 @@ def semantic_kitti_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, b
     Raises:
         InputError: an object id outside 1 to 65535, two masklets with one object id, a point mask of another length than the sweep.
     """
-    if len({masklet.object_id for masklet in masklets}) != len(masklets):
-        raise InputError(f"clip {clip.name}", "one masklet per object id", "several")
+    require_distinct_objects(masklets)
     for masklet in masklets:
         if not 1 <= masklet.object_id <= _SIXTEEN_BITS:
             raise InputError(f"object {masklet.object_id}", f"an object id from 1 to {_SIXTEEN_BITS}", str(masklet.object_id))

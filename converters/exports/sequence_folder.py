@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from converters.coco_rle import CocoRle, encode_rle
+from converters.exports.distinct_objects import require_distinct_objects
 from converters.exports.whole_output import whole_directory, write_whole_files
 from converters.point_cloud_files import PcdEncoding, format_pcd
 from converters.sequences.image_file import encode_png
@@ -101,9 +101,7 @@ def label_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, bytes]:
 
 
 def _check_masklets(clip: Clip, masklets: Sequence[Masklet]) -> None:
-    for object_id, count in Counter(masklet.object_id for masklet in masklets).items():
-        if count > 1:
-            raise InputError(f"object {object_id}", "one masklet per object id", f"{count} masklets")
+    require_distinct_objects(masklets)
     for masklet in masklets:
         if not masklet.label.strip() or not masklet.label.isprintable():
             raise InputError(f"object {masklet.object_id}", "a label", repr(masklet.label))

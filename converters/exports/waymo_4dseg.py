@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from converters.coco_rle import encode_rle
+from converters.exports.distinct_objects import require_distinct_objects
 from converters.exports.whole_output import file_name
 from converters.sequences.sequence_folder import SweepFile
 from converters.sequences.waymo_4dseg import LABELS, LIDAR_SENSOR
@@ -21,8 +22,7 @@ def waymo_4dseg_label_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str
     Raises:
         InputError: two masklets with one object id, a negative one.
     """
-    if len({masklet.object_id for masklet in masklets}) != len(masklets):
-        raise InputError(f"clip {clip.name}", "one masklet per object id", "several")
+    require_distinct_objects(masklets)
     for masklet in masklets:
         if masklet.object_id < 0:
             raise InputError(f"object {masklet.object_id}", "an object id of 0 or more", str(masklet.object_id))

@@ -6,14 +6,14 @@ Cameras are KITTI's rectified ones. Layout: the development kits of KITTI raw an
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from converters.kitti_lines import parse_label_line
 from converters.sequences.image_file import image_size
-from converters.sequences.kitti_text import calibrated, oxts_poses, parse_calibration_lines, parse_oxts
+from converters.sequences.kitti_text import calibrated, calibration_lines, oxts_poses, parse_calibration, parse_oxts
+from converters.sequences.kitti_tracking_labels import read_kitti_tracking
 from converters.sequences.rigid import rigid
 from converters.sequences.sequence_folder import FolderReader, ImageFile, SweepFile, read_file
 from converters.sweep_arrays import parse_bin
@@ -58,20 +58,9 @@ def open_kitti_raw(folder: Path) -> Clip:
             cameras[name] = _camera(name, calibrated(cam, (key,), (3, 4), cam_where), rect_SE3_lidar, reader, first, folder)
     poses = _raw_poses(folder, day, stems)
     times = _times_ns(folder / "velodyne_points" / "timestamps.txt")
-    frames = tuple(
-        Frame(
-            SweepFile(reader, f"{RAW_SWEEPS}/{stem}.bin", str(folder), parse_kitti_sweep),
-            {
-                name: ImageFile(reader, f"{name}/data/{images[name][stem]}", str(folder), camera)
-                for name, camera in cameras.items()
-                if stem in images[name]
-            },
-            poses.get(stem),
-            times[int(stem)] if stem.isdecimal() and int(stem) < len(times) else None,
-        )
-        for stem in stems
-    )
-    return _clip(folder.name, cameras, frames, str(folder / RAW_SWEEPS))
+    times_ns = {stem: times[int(stem)] for stem in stems if stem.isdecimal() and int(stem) < len(times)}
+    places = {name: f"{name}/data" for name in cameras}
+    return _clip(folder.name, reader, folder, RAW_SWEEPS, stems, cameras, places, images, poses, times_ns)
 
 
 def kitti_tracking_names(root: Path) -> list[str]:
@@ -87,9 +76,7 @@ def open_kitti_tracking(root: Path, name: str) -> Clip:
     """
     where = str(root / "calib" / f"{name}.txt")
     lines = _lines(root / "calib", f"{name}.txt")
-    rectification = calibrated(lines, ("R_rect", "R0_rect"), (3, 3), where)
-    to_camera = calibrated(lines, ("Tr_velo_cam", "Tr_velo_to_cam"), (3, 4), where)
-    rect_SE3_lidar = _from_parts(rectification, np.zeros(3), f"{where}: R_rect") @ rigid(to_camera, f"{where}: Tr_velo_cam")
+    rect_SE3_lidar = parse_calibration(_text(root / "calib", f"{name}.txt"), where)
     reader = FolderReader(root.resolve())
     stems = sorted(file.stem for file in (root / "velodyne" / name).glob("*.bin"))
     images = {camera: _images(root / camera / name) for camera in CAMERAS}
@@ -105,19 +92,8 @@ def open_kitti_tracking(root: Path, name: str) -> Clip:
         records = parse_oxts(_bytes(root / "oxts", f"{name}.txt"), str(root / "oxts" / f"{name}.txt"))
         # One record per frame of the camera; sweeps are numbered alike, some are missing.
         poses = {f"{index:06d}": world_SE3_imu @ lidar_SE3_imu.inverse() for index, world_SE3_imu in enumerate(oxts_poses(records))}
-    frames = tuple(
-        Frame(
-            SweepFile(reader, f"velodyne/{name}/{stem}.bin", str(root), parse_kitti_sweep),
-            {
-                camera: ImageFile(reader, f"{camera}/{name}/{images[camera][stem]}", str(root), each)
-                for camera, each in cameras.items()
-                if stem in images[camera]
-            },
-            poses.get(stem),
-        )
-        for stem in stems
-    )
-    return _clip(name, cameras, frames, str(root / "velodyne" / name))
+    places = {camera: f"{camera}/{name}" for camera in cameras}
+    return _clip(name, reader, root, f"velodyne/{name}", stems, cameras, places, images, poses, {})
 
 
 def read_kitti_tracking_labels(root: Path, name: str, clip: Clip) -> tuple[tuple[LabelledCuboid, ...] | None, ...]:
@@ -126,21 +102,11 @@ def read_kitti_tracking_labels(root: Path, name: str, clip: Clip) -> tuple[tuple
     Raises:
         InputError: naming file and line.
     """
-    file = root / "label_02" / f"{name}.txt"
-    if not file.is_file():
+    if not (root / "label_02" / f"{name}.txt").is_file():
         return (None,) * len(clip)
-    where = str(root / "calib" / f"{name}.txt")
-    lines = _lines(root / "calib", f"{name}.txt")
-    rect_SE3_lidar = _from_parts(calibrated(lines, ("R_rect", "R0_rect"), (3, 3), where), np.zeros(3), f"{where}: R_rect") @ rigid(
-        calibrated(lines, ("Tr_velo_cam", "Tr_velo_to_cam"), (3, 4), where), f"{where}: Tr_velo_cam"
-    )
     numbers = [_number(frame) for frame in clip.frames]
     shown: dict[int, list[LabelledCuboid]] = {number: [] for number in numbers}
-    text = _bytes(file.parent, file.name).decode("utf-8", "replace")
-    for line_number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip() or " DontCare " in line:
-            continue
-        item = parse_label_line(line, rect_SE3_lidar, f"{file}: line {line_number}")
+    for item in read_kitti_tracking(root, name):
         if item.cuboid is not None and item.frame_index in shown:
             shown[item.frame_index].append(LabelledCuboid(str(item.track_id), item.label, item.cuboid))
     return tuple(tuple(shown[number]) for number in numbers)
@@ -151,9 +117,34 @@ def parse_kitti_sweep(data: bytes, where: str) -> Sweep:
     return parse_bin(data, COLUMNS, where)
 
 
-def _clip(name: str, cameras: Mapping[str, Camera], frames: tuple[Frame, ...], where: str) -> Clip:
-    if not frames:
-        raise InputError(where, "at least one sweep (.bin)", "none")
+def _clip(
+    name: str,
+    reader: FolderReader,
+    root: Path,
+    sweeps: str,
+    stems: Sequence[str],
+    cameras: Mapping[str, Camera],
+    places: Mapping[str, str],
+    images: Mapping[str, Mapping[str, str]],
+    poses: Mapping[str, SE3],
+    times_ns: Mapping[str, int | None],
+) -> Clip:
+    """A frame per sweep, called by its number as text; a camera's images lie in its place below the root."""
+    if not stems:
+        raise InputError(f"{root}/{sweeps}", "at least one sweep (.bin)", "none")
+    frames = tuple(
+        Frame(
+            SweepFile(reader, f"{sweeps}/{stem}.bin", str(root), parse_kitti_sweep),
+            {
+                camera: ImageFile(reader, f"{places[camera]}/{images[camera][stem]}", str(root), calibration)
+                for camera, calibration in cameras.items()
+                if stem in images[camera]
+            },
+            poses.get(stem),
+            times_ns.get(stem),
+        )
+        for stem in stems
+    )
     return Clip(name, dict(cameras), frames, "+x")
 
 
@@ -211,8 +202,12 @@ def _from_parts(rotation: Float64Array, translation_m: Float64Array, where: str)
     return rigid(np.column_stack([rotation, translation_m]), where)
 
 
-def _lines(folder: Path, name: str) -> dict[str, tuple[float, ...]]:
-    return parse_calibration_lines(_bytes(folder, name), str(folder / name))
+def _lines(folder: Path, name: str) -> dict[str, tuple[str, ...]]:
+    return calibration_lines(_text(folder, name))
+
+
+def _text(folder: Path, name: str) -> str:
+    return _bytes(folder, name).decode("utf-8", "replace")
 
 
 def _bytes(folder: Path, name: str) -> bytes:

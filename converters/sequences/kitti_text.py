@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,37 +14,40 @@ EARTH_RADIUS_M = 6378137.0
 OXTS_VALUES = 30
 
 
-def parse_calibration_lines(data: bytes, where: str) -> dict[str, tuple[float, ...]]:
-    """{key: numbers} of all lines that hold numbers; others (dates, corners that are text) are left out.
-
-    Raises:
-        InputError: bytes that are no text.
-    """
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise InputError(where, "a text", "bytes that are not UTF-8") from None
+def calibration_lines(text: str) -> dict[str, tuple[str, ...]]:
+    """{key: words} of the lines of a calibration file; not all of them are numbers."""
     entries = {}
     for line in text.splitlines():
         key, _, values = line.strip().partition(" ")
-        try:
-            entries[key.rstrip(":")] = tuple(float(value) for value in values.split())
-        except ValueError:
-            continue
+        entries[key.rstrip(":")] = tuple(values.split())
     return entries
 
 
-def calibrated(entries: dict[str, tuple[float, ...]], keys: Sequence[str], shape: tuple[int, ...], where: str) -> Float64Array:
-    """The first of these keys as an array. Raises InputError where none is there or it has another number of values."""
+def calibrated(entries: Mapping[str, Sequence[str]], keys: Sequence[str], shape: tuple[int, ...], where: str) -> Float64Array:
+    """The first of these keys as an array. Raises InputError where none is there or it does not hold that many finite numbers."""
     key = next((key for key in keys if key in entries), None)
     if key is None:
         raise InputError(where, f"a line {keys[0]}", "none")
-    values = np.array(entries[key], dtype=np.float64)
+    try:
+        values = np.array([float(word) for word in entries[key]], dtype=np.float64)
+    except ValueError:
+        raise InputError(f"{where}: {key}", "numbers", " ".join(entries[key])[:80]) from None
     if values.size != math.prod(shape):
         raise InputError(f"{where}: {key}", f"{math.prod(shape)} numbers", str(values.size))
     if not np.isfinite(values).all():
-        raise InputError(f"{where}: {key}", "finite numbers", "others")
+        raise InputError(f"{where}: {key}", "finite numbers", " ".join(entries[key])[:80])
     return values.reshape(shape)
+
+
+def parse_calibration(text: str, where: str) -> SE3:
+    """rect_SE3_lidar of a calibration file of KITTI tracking (or object detection). Raises InputError where it holds none."""
+    entries = calibration_lines(text)
+    rectification = calibrated(entries, ("R_rect", "R0_rect"), (3, 3), where)
+    transform = calibrated(entries, ("Tr_velo_cam", "Tr_velo_to_cam"), (3, 4), where)
+    try:
+        return SE3(rectification, np.zeros(3)) @ SE3(transform[:, :3], transform[:, 3])
+    except ValueError as error:
+        raise InputError(where, "R_rect and Tr_velo_cam with rotations", str(error)) from None
 
 
 def parse_oxts(data: bytes, where: str) -> Float64Array:

@@ -97,11 +97,11 @@ def read_waymo_4dseg_labels(root: Path, name: str, clip: Clip) -> tuple[Masklet,
                     if point_count not in (0, count):
                         raise rle["size"].wrong(f"[{point_count}, 1] as before")
                     point_count = count
-                    mask = decode_rle(_text_counts(rle.value), (count,), rle.where)
+                    mask = decode_rle(rle.value, (count,), rle.where)
                 else:
                     camera = clip.cameras[sensor]
                     rle = item["image_mask"]
-                    mask = decode_rle(_text_counts(rle.value), (camera.height_px, camera.width_px), rle.where)
+                    mask = decode_rle(rle.value, (camera.height_px, camera.width_px), rle.where)
                 shown.setdefault(object_id, {})[sensor] = mask
                 scores[object_id] = max(scores.get(object_id, 0.0), item["score"].number() if item.has("score") else 1.0)
                 if item.has("semantic") and isinstance(item["semantic"].value, str):
@@ -146,11 +146,6 @@ def _inside(field: JsonField) -> str:
     if path.is_absolute() or ".." in path.parts:
         raise field.wrong(f"a path below {IMAGES}, {SWEEPS} or {LABELS}")
     return str(path)
-
-
-def _text_counts(rle: object) -> object:
-    """pycocotools gives run lengths as bytes; a JSON file holds them as text."""
-    return {"size": list(rle["size"]), "counts": rle["counts"]} if isinstance(rle, dict) and {"size", "counts"} <= rle.keys() else rle
 
 
 def _timestamp_ns(path: str) -> int | None:

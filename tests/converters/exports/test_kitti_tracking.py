@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters.exports import kitti_object_files, kitti_tracking_files, read_kitti_tracking, write_kitti_tracking
-from converters.exports.kitti_camera import format_calibration, kitti_camera, parse_calibration, projected_box
+from converters.exports import kitti_object_files, kitti_tracking_files, write_kitti_tracking
+from converters.exports.kitti_camera import format_calibration, kitti_camera, projected_box
 from converters.exports.kitti_tracking import UNKNOWN_BOX_PX
 from converters.kitti_lines import KittiObject, format_label_line, parse_label_line
 from converters.sequences import open_sequence, read_cuboid_labels
+from converters.sequences.kitti_text import parse_calibration
+from converters.sequences.kitti_tracking_labels import read_kitti_tracking
 from sam4d.geometry import SE3, wrap_angle
 from sam4d.simulation import SyntheticDrive
 from sam4d.structures import Camera, Clip, Cuboid, Frame, InputError, Masklet, Sweep

@@ -146,6 +146,8 @@ class TestKittiRaw:
         [
             ("calib_velo_to_cam.txt", None, "calib_velo_to_cam.txt: expected a readable file, found no such file"),
             ("calib_velo_to_cam.txt", "R: 1 0 0\nT: 0 0 0\n", "calib_velo_to_cam.txt: R: expected 9 numbers, found 3"),
+            ("calib_velo_to_cam.txt", "R: 1 0 0 0 1 0 0 0 nan\nT: 0 0 0\n", r"calib_velo_to_cam.txt: R: expected finite numbers"),
+            ("calib_velo_to_cam.txt", "R: 1 0 0 0 1 0 0 0 one\n", r"calib_velo_to_cam.txt: R: expected numbers, found 1 0"),
             ("calib_velo_to_cam.txt", "T: 0 0 0\n", "calib_velo_to_cam.txt: expected a line R, found none"),
             ("calib_cam_to_cam.txt", "R_rect_00: 1 0 0 0 1 0 0 0 1\n", "calib_cam_to_cam.txt: expected a line P_rect_02, found none"),
             ("calib_cam_to_cam.txt", "R_rect_00: 1 0 0 0 1 0 0 0 -1\n", "R_rect_00: expected a rotation"),
