@@ -367,6 +367,36 @@ def test_a_stroke_on_a_mask_outlives_the_next_click_in_the_cloud(
     assert exported.masks[0].camera_masks[camera][row, columns].all()
 
 
+def test_a_stroke_on_a_mask_outlives_the_next_smart_click_in_an_image(
+    viewer: ViewerPage, labelling: LabellingPage, drive: SyntheticDrive, seen_cars: list[Masklet]
+) -> None:
+    """Label Studio asks at once, seconds before it would save the draft: reaching for the tool saves it."""
+    car = seen_cars[0]
+    camera = max(car.masks[0].camera_masks, key=lambda name: int(car.masks[0].camera_masks[name].sum()))
+    labelling.switch_on_auto_annotation()
+    click_on(viewer, drive, car)
+    exact = car.masks[0].camera_masks[camera]
+    before = union_of(masks_of(labelling.results())[camera, 0])
+    height, width = before.shape
+    row, columns = int(0.15 * height), slice(int(0.25 * width), int(0.55 * width))
+    assert not before[row, columns].any()
+    labelling.page.evaluate(
+        "(id) => { const annotation = window.Htx.annotationStore.selected;"
+        " annotation.selectArea([...annotation.regions].find(region => region.cleanId === id)); }",
+        f"o1-f0-brush_{camera}",
+    )
+    labelling.pick_tool(camera, "brush-tool", smart=False)
+    labelling.paint(camera, [(0.2 * width, 0.15 * height), (0.6 * width, 0.15 * height)])
+    labelling.pick_label(f"kp_{camera}", "Car")
+    labelling.pick_tool(camera, "key-point-tool")
+    inside = np.argwhere(before & exact)
+    v, u = inside[len(inside) // 2]
+    labelling.smart_click(camera, (float(u), float(v)), inside_mask=True)
+    viewer.picture("painted-and-smart-clicked")
+    assert viewer.listed == [{"number": "1", "label": "Car", "frames": "5/5"}]
+    assert union_of(masks_of(labelling.results())[camera, 0])[row, columns].all()
+
+
 def test_another_label_reaches_all_regions_and_the_export(
     viewer: ViewerPage, labelling: LabellingPage, project: LabellingProject, drive: SyntheticDrive, seen_cars: list[Masklet], tmp_path: Path
 ) -> None:
