@@ -15,6 +15,7 @@ from scipy.spatial import cKDTree
 
 from sam4d.cuboids import rectangle_heading
 from sam4d.geometric.connectivity import connected_groups
+from sam4d.geometric.growing import is_whole
 from sam4d.geometric.low_parts import with_low_parts
 from sam4d.geometric.motion import Motion
 from sam4d.geometric.registration import Alignment, align_surface
@@ -77,7 +78,8 @@ class ObjectTrack:
 
 @dataclass(frozen=True, eq=False)
 class _Match:
-    """A track laid on a new frame. rows: indices of the candidate points, distance_m: of each from the surface."""
+    """A track laid on a new frame. rows: indices of the candidate points, distance_m: of each from the surface; foreign: which
+    lie closer to what stood beside the object before than to the object."""
 
     expected: ObjectTrack
     alignment: Alignment
@@ -85,6 +87,7 @@ class _Match:
     rows: NDArray[np.int64]
     points_m: Float64Array
     distance_m: Float64Array
+    foreign: BoolArray
     near_m: float
 
 
@@ -148,6 +151,9 @@ def advance_tracks(
             continue
         match = matches[object_id]
         contested = (owner[match.rows] != object_id) & (owner[match.rows] >= 0)
+        if _looks_whole(match.placed):
+            # It does not grow into what stood beside it; of what looks like a part, that may have been the rest.
+            contested |= match.foreign
         chosen = _grown(match, contested)
         updated = _updated(match, chosen, scene)
         if updated.missed == 0:
@@ -243,13 +249,21 @@ def _match(track: ObjectTrack, rows: NDArray[np.int64], positions: Float64Array,
     )
     rows, points = rows[near], positions[near]
     stillness = 0.15 if track.motion.measured else 0.25
-    alignment = align_surface(expected.surface_m, expected.weights, points, gate, spacing, stillness)
-    placed = replace(expected, surface_m=alignment.apply(expected.surface_m), heading_rad=expected.heading_rad + alignment.turn_rad)
     near_m = 0.25 + 0.5 * spacing
-    distance: Float64Array = np.zeros(0)
-    if len(points):
-        distance = np.asarray(cKDTree(placed.surface_m).query(points, distance_upper_bound=2 * near_m)[0])
-    return _Match(expected, alignment, placed, rows, points, distance, near_m)
+    beside = _distances(expected.beside_m, points, near_m)
+    # Where it goes is known by now: what stood beside it does not draw it there.
+    free = beside >= _distances(expected.surface_m, points, near_m) if track.motion.measured else np.ones(len(points), dtype=np.bool_)
+    alignment = align_surface(expected.surface_m, expected.weights, points[free], gate, spacing, stillness)
+    placed = replace(expected, surface_m=alignment.apply(expected.surface_m), heading_rad=expected.heading_rad + alignment.turn_rad)
+    distance = _distances(placed.surface_m, points, 2 * near_m)
+    return _Match(expected, alignment, placed, rows, points, distance, beside < np.minimum(distance, near_m), near_m)
+
+
+def _distances(from_m: Float64Array, points_m: Float64Array, reach_m: float) -> Float64Array:
+    """Of points (K, 3) from the nearest of others (M, 3), float64 (K,), infinite where farther than `reach_m`."""
+    if not len(from_m) or not len(points_m):
+        return np.full(len(points_m), np.inf)
+    return np.asarray(cKDTree(from_m).query(points_m, distance_upper_bound=reach_m)[0])
 
 
 def _owners(matches: Mapping[int, _Match], point_count: int) -> NDArray[np.int64]:
@@ -304,6 +318,12 @@ def _bounds(track: ObjectTrack) -> tuple[Float64Array, Float64Array]:
     solid = local[track.weights > 0.05] if (track.weights > 0.05).sum() > 3 else local
     low, high = np.percentile(solid, [0.5, 99.5], axis=0)
     return low, high
+
+
+def _looks_whole(track: ObjectTrack) -> bool:
+    low, high = _bounds(track)
+    extent = high - low
+    return is_whole((float(extent[:2].max()), float(extent[:2].min()), float(high[2])))
 
 
 def _updated(match: _Match, chosen: BoolArray, scene: FrameScene) -> ObjectTrack:
