@@ -166,10 +166,9 @@ def advance_tracks(
 def _surroundings(scene: FrameScene, rows: NDArray[np.int64], positions: Float64Array) -> tuple[bool, Float64Array]:
     """Whether little but the object itself hangs together with it, and what else stands beside it, float64 (B, 3)."""
     low, high = positions.min(axis=0) - 2.0, positions.max(axis=0) + 2.0
-    near = scene.is_object & (scene.points_m[:, 0] > low[0]) & (scene.points_m[:, 0] < high[0])
-    near &= (scene.points_m[:, 1] > low[1]) & (scene.points_m[:, 1] < high[1]) & (scene.height_m < high[2])
-    near[rows] = True
-    around = np.flatnonzero(near)
+    around = scene.rows_between(low, high)
+    around = around[scene.valid[around] & ~scene.is_ground[around] & (scene.height_m[around] < high[2])]
+    around = np.union1d(around, rows)
     places = _positions(scene, around)
     group = connected_groups(places / _link(positions))
     own = np.isin(around, rows)
@@ -240,13 +239,12 @@ def _match(track: ObjectTrack, rows: NDArray[np.int64], positions: Float64Array,
     spacing = max(_spacing(expected.surface_m), 0.05)
     gate = expected.motion.gate(_noise(spacing))
     reach = np.sqrt(np.diag(gate)) + BESIDE_M
-    near = (
-        (positions[:, 0] > expected.low_m[0] - reach[0])
-        & (positions[:, 0] < expected.high_m[0] + reach[0])
-        & (positions[:, 1] > expected.low_m[1] - reach[1])
-        & (positions[:, 1] < expected.high_m[1] + reach[1])
-        & (positions[:, 2] < expected.high_m[2] + 0.6)
-    )
+    near = np.arange(len(positions))
+    # One axis after the other on what is left: several times faster than all of them on the whole sweep.
+    for axis in (0, 1):
+        place = positions[near, axis] if axis else positions[:, 0]
+        near = near[(place > expected.low_m[axis] - reach[axis]) & (place < expected.high_m[axis] + reach[axis])]
+    near = near[positions[near, 2] < expected.high_m[2] + 0.6]
     rows, points = rows[near], positions[near]
     stillness = 0.15 if track.motion.measured else 0.25
     near_m = 0.25 + 0.5 * spacing
