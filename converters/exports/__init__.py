@@ -11,6 +11,7 @@ from converters.exports.nuscenes import nuscenes_files
 from converters.exports.open_label import open_label_files, read_open_label
 from converters.exports.semantic_kitti import read_semantic_kitti, semantic_kitti_files
 from converters.exports.sequence_folder import label_files, write_labels, write_sequence
+from converters.exports.supervisely import supervisely_files
 from converters.exports.whole_output import FileContent, file_name, write_whole_files
 from converters.exports.windows import Window, join_windows
 
@@ -34,6 +35,7 @@ __all__ = [
     "read_open_label",
     "read_semantic_kitti",
     "semantic_kitti_files",
+    "supervisely_files",
     "write_kitti_tracking",
     "write_labels",
     "write_sequence",

@@ -14,6 +14,7 @@ from converters.exports.nuscenes import nuscenes_files
 from converters.exports.open_label import open_label_files
 from converters.exports.semantic_kitti import semantic_kitti_files
 from converters.exports.sequence_folder import label_files
+from converters.exports.supervisely import supervisely_files
 from converters.exports.waymo_4dseg import waymo_4dseg_label_files
 from converters.exports.whole_output import FileContent, file_name
 from converters.sequences.json_field import JsonField
@@ -30,6 +31,7 @@ LabelFormat: TypeAlias = Literal[
     "waymo-4dseg",
     "cvat-datumaro",
     "cvat-kitti-raw",
+    "supervisely",
 ]
 LABEL_FORMATS: tuple[LabelFormat, ...] = get_args(LabelFormat)
 
@@ -81,6 +83,8 @@ def labels_as(
         files, lost = cvat_datumaro_files(clip, masklets), "masks, points and scores"
     elif label_format == "cvat-kitti-raw":
         files, lost = cvat_tracklet_files(clip, masklets), "masks, points, scores, and which object is which over gaps"
+    elif label_format == "supervisely":
+        files, lost = supervisely_files(clip, masklets), "camera masks and scores"
     elif label_format == "kitti-object":
         files, lost = kitti_object_files(clip, masklets), "which object is which over the frames, masks, points and scores"
     else:
