@@ -9,6 +9,7 @@ from converters.exports.formats import LABEL_FORMATS, LabelFormat, labels_as
 from converters.exports.kitti_tracking import kitti_object_files, kitti_tracking_files, write_kitti_tracking
 from converters.exports.nuscenes import nuscenes_files
 from converters.exports.open_label import open_label_files, read_open_label
+from converters.exports.segments import segments_files
 from converters.exports.semantic_kitti import read_semantic_kitti, semantic_kitti_files
 from converters.exports.sequence_folder import label_files, write_labels, write_sequence
 from converters.exports.supervisely import supervisely_files
@@ -34,6 +35,7 @@ __all__ = [
     "read_coco",
     "read_open_label",
     "read_semantic_kitti",
+    "segments_files",
     "semantic_kitti_files",
     "supervisely_files",
     "write_kitti_tracking",

@@ -12,6 +12,7 @@ from converters.exports.cvat_tracklets import cvat_tracklet_files
 from converters.exports.kitti_tracking import kitti_object_files, kitti_tracking_files
 from converters.exports.nuscenes import nuscenes_files
 from converters.exports.open_label import open_label_files
+from converters.exports.segments import segments_files
 from converters.exports.semantic_kitti import semantic_kitti_files
 from converters.exports.sequence_folder import label_files
 from converters.exports.supervisely import supervisely_files
@@ -32,6 +33,7 @@ LabelFormat: TypeAlias = Literal[
     "cvat-datumaro",
     "cvat-kitti-raw",
     "supervisely",
+    "segments",
 ]
 LABEL_FORMATS: tuple[LabelFormat, ...] = get_args(LabelFormat)
 
@@ -85,6 +87,8 @@ def labels_as(
         files, lost = cvat_tracklet_files(clip, masklets), "masks, points, scores, and which object is which over gaps"
     elif label_format == "supervisely":
         files, lost = supervisely_files(clip, masklets), "camera masks and scores"
+    elif label_format == "segments":
+        files, lost = segments_files(clip, masklets), "scores, and all but one owner of a point or pixel"
     elif label_format == "kitti-object":
         files, lost = kitti_object_files(clip, masklets), "which object is which over the frames, masks, points and scores"
     else:
