@@ -84,7 +84,7 @@ def labels_as(
     elif label_format == "cvat-datumaro":
         files, lost = cvat_datumaro_files(clip, masklets), "masks, points and scores"
     elif label_format == "cvat-kitti-raw":
-        files, lost = cvat_tracklet_files(clip, masklets), "masks, points, scores, and which object is which over gaps"
+        files, lost = cvat_tracklet_files(clip, masklets), "masks, points, scores, and which object is which over gaps and changes of size"
     elif label_format == "supervisely":
         files, lost = supervisely_files(clip, masklets), "camera masks and scores"
     elif label_format == "segments":

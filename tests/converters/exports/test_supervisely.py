@@ -1,4 +1,4 @@
-"""Supervisely episodes: the recording, its calibration, the cuboids and the points come back."""
+"""Supervisely episodes: golden files, and the recording and its calibration come with the labels."""
 
 from __future__ import annotations
 
@@ -10,96 +10,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from converters.exports import supervisely_files, write_sequence, write_whole_files
 from converters.point_cloud_files import parse_pcd
-from converters.sequences import open_sequence, read_cuboid_labels
+from converters.sequences import open_sequence
 from converters.sequences.image_file import decode_image
-from converters.sequences.layouts import cuboid_masklets
-from sam4d.geometry import SE3, BoolArray
-from sam4d.simulation import SyntheticDrive
-from sam4d.structures import Clip, Cuboid, InputError, Masklet, ObjectMasks, Sweep
-from tests.converters.exports.same_cuboids import assert_same_cuboids, cuboids
-from tests.converters.tiny_recording import FRAME_COUNT, POINT_COUNT, tiny_clip, tiny_masklets
+from sam4d.geometry import SE3
+from sam4d.structures import InputError, Sweep
+from tests.converters.tiny_recording import tiny_clip, tiny_masklets
 
 GOLDEN = Path(__file__).with_name("golden")
-QUARTER_TURN_RAD = np.pi / 2
 
 
 def document(files: Mapping[str, Any], path: str) -> Any:
     return json.loads(files[path])
-
-
-def read_labels(files: Mapping[str, Any], name: str, point_count: int) -> tuple[dict[Any, Cuboid], dict[Any, BoolArray]]:
-    """Cuboids and points by (label, object id, frame index), as Supervisely describes its figures."""
-    annotation = document(files, f"supervisely/{name}/{name}/annotation.json")
-    ids = document(files, f"supervisely/{name}/key_id_map.json")
-    assert ids["videos"] == {annotation["key"]: 1}
-    titles = {each["title"] for each in document(files, f"supervisely/{name}/meta.json")["classes"]}
-    objects = {each["key"]: (each["classTitle"], ids["objects"][each["key"]]) for each in annotation["objects"]}
-    assert {label for label, _ in objects.values()} <= titles
-    boxes, points = {}, {}
-    seen = set()
-    for frame in annotation["frames"]:
-        for figure in frame["figures"]:
-            seen.add(figure["key"])
-            key, geometry = (*objects[figure["objectKey"]], frame["index"]), figure["geometry"]
-            if figure["geometryType"] == "cuboid_3d":
-                center_m, rotation, size_m = ([geometry[part][axis] for axis in "xyz"] for part in ("position", "rotation", "dimensions"))
-                assert rotation[:2] == [0, 0]
-                # x is the width, y the length, and a box without a turn looks along +y.
-                lwh_m = (size_m[1], size_m[0], size_m[2])
-                boxes[key] = Cuboid((center_m[0], center_m[1], center_m[2]), lwh_m, rotation[2] + QUARTER_TURN_RAD)
-            else:
-                assert figure["geometryType"] == "point_cloud"
-                points[key] = np.isin(np.arange(point_count), geometry["indices"])
-    assert seen == set(ids["figures"])
-    assert len(set(ids["figures"].values())) == len(seen)
-    return boxes, points
-
-
-def assert_labels_come_back(clip: Clip, masklets: tuple[Masklet, ...], point_count: int) -> int:
-    boxes, points = read_labels(supervisely_files(clip, masklets), clip.name, point_count)
-    assert_same_cuboids(boxes, {(each.label, each.object_id, index): box for each in masklets for index, box in each.cuboids.items()})
-    expected = {
-        (each.label, each.object_id, index): masks.lidar_mask
-        for each in masklets
-        for index, masks in each.masks.items()
-        if masks.lidar_mask.any()
-    }
-    assert set(points) == set(expected)
-    for key, mask in expected.items():
-        np.testing.assert_array_equal(points[key][: len(mask)], mask)
-        assert not points[key][len(mask) :].any()
-    return len(boxes) + len(points)
-
-
-def points_on(frame_index: int) -> st.SearchStrategy[ObjectMasks]:
-    return arrays.arrays(np.bool_, POINT_COUNT).map(lambda mask: ObjectMasks(0, frame_index, {}, mask, 0.5))
-
-
-objects = st.lists(
-    st.builds(
-        lambda label, boxes, masks: Masklet(0, label, masks, boxes),
-        st.text(min_size=1, max_size=12),
-        st.dictionaries(st.integers(0, FRAME_COUNT - 1), cuboids),
-        st.fixed_dictionaries({}, optional={index: points_on(index) for index in range(FRAME_COUNT)}),
-    ),
-    max_size=4,
-).map(lambda found: tuple(replace(each, object_id=number) for number, each in enumerate(found, start=3)))
-
-
-@given(masklets=objects)
-def test_any_cuboids_and_points_come_back(masklets: tuple[Masklet, ...]) -> None:
-    assert_labels_come_back(tiny_clip(), masklets, POINT_COUNT)
-
-
-def test_every_object_of_the_synthetic_drive_comes_back(small_drive: SyntheticDrive) -> None:
-    count = max(len(frame.load_sweep()) for frame in small_drive.clip.frames)
-    assert assert_labels_come_back(small_drive.clip, tuple(small_drive.masklets), count) > 40
 
 
 def test_the_recording_comes_with_it(tmp_path: Path) -> None:
@@ -167,9 +91,3 @@ def test_two_objects_of_one_id_are_refused() -> None:
     car, *_ = tiny_masklets()
     with pytest.raises(InputError, match="one masklet per object id"):
         supervisely_files(tiny_clip(), [car, car])
-
-
-@pytest.mark.parametrize("name", ["pandaset_001", "kitti_tracking_0000", "av2_7fab2350"])
-def test_real_cuboids_survive(shared_data: Path, name: str) -> None:
-    clip, masklets = open_sequence(shared_data / name), cuboid_masklets(read_cuboid_labels(shared_data / name))
-    assert assert_labels_come_back(clip, masklets, 0) > 60
