@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from backend.label_studio import LabelledTask, Labels, LabelStudioClient, Project
-from converters.exports import LabelFormat, Window, file_name, join_windows, labels_as, write_whole_files
+from converters.exports import FileContent, LabelFormat, Window, file_name, join_windows, labels_as, write_whole_files
 from converters.reconcile import regions_to_masklets
 from converters.tasks import TaskWindow, parse_task_data
 from sam4d.structures import Clip, InputError
@@ -71,7 +71,7 @@ def export_project(
         labels = choose_labels(client.labelled_task(task), include)
         windows.setdefault(window.sequence, []).append(_LabelledWindow(task.task_id, window, labels))
         progress(index + 1, len(tasks))
-    files: dict[Path, bytes] = {}
+    files: dict[Path, FileContent] = {}
     exported: dict[str, ExportedSequence] = {}
     for address, labelled in windows.items():
         read = [item for item in labelled if item.labels is not None]

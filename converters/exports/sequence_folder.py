@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from converters.coco_rle import CocoRle, encode_rle
 from converters.exports.distinct_objects import require_distinct_objects
+from converters.exports.recorded_files import image_file
 from converters.exports.whole_output import whole_directory, write_whole_files
 from converters.point_cloud_files import PcdEncoding, format_pcd
-from converters.sequences.image_file import encode_png
 from converters.sequences.labels import CUBOIDS_FILE, MASKS_FILE, MASKS_VERSION
-from converters.sequences.sequence_folder import LAYOUT_VERSION, SEQUENCE_FILE, ImageFile, pose_to_json, require_camera_name
+from converters.sequences.sequence_folder import LAYOUT_VERSION, SEQUENCE_FILE, pose_to_json, require_camera_name
 from sam4d.structures import Camera, Clip, InputError, Masklet, ObjectMasks, UInt8Array
 
 
@@ -155,12 +155,9 @@ def _camera_json(camera: Camera) -> dict[str, object]:
 
 
 def _write_image(folder: Path, camera: str, index: int, load: Callable[[], UInt8Array]) -> str:
-    if isinstance(load, ImageFile):
-        suffix, data = PurePosixPath(load.path).suffix, load.file_bytes()
-    else:
-        suffix, data = ".png", encode_png(load())
+    suffix, read = image_file(load)
     path = f"images/{camera}/{index:06d}{suffix}"
-    _write(folder / path, data)
+    _write(folder / path, read())
     return path
 
 
