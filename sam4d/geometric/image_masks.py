@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import Delaunay, QhullError, cKDTree
 
+from sam4d.geometric.mask_corrections import touched_changes
 from sam4d.geometric.scene import CameraView, FrameScene
 from sam4d.geometry import BoolArray, Float64Array
 from sam4d.structures import BoxPrompt, Camera, MaskPrompt, PointPrompt, Prompt, UInt8Array
@@ -84,8 +85,16 @@ def segment_camera(
     trimap = _trimap(scene, camera, view, image, lidar_mask, rows, hints, crop, settings)
     small = _cut(image, trimap, settings)
     small = _cleaned(small, trimap, hints, crop)
-    crop.paste(small, mask)
-    return mask
+    if hints.mask is None:
+        crop.paste(small, mask)
+        return mask
+    clicks = crop.to_crop(hints.positive), crop.to_crop(hints.negative)
+    added, removed = touched_changes(crop.cut_mask(hints.mask), small, *clicks, reach_px=settings.click_radius + 1)
+    for change, becomes in ((added, True), (removed, False)):
+        mask[:] = False
+        crop.paste(change, mask)
+        hints.mask[mask] = becomes
+    return hints.mask
 
 
 @dataclass(frozen=True, eq=False)
