@@ -10,13 +10,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from converters.sequences.json_field import JsonField
+from converters.sequences.rigid import pose_of, upright_cuboid
 from converters.sequences.sequence_folder import FolderReader, ImageFile, SweepFile, forward_from_motion, read_file, require_camera_name
 from converters.sweep_arrays import parse_bin
 from sam4d.geometry import SE3
-from sam4d.structures import Camera, Clip, Cuboid, Frame, InputError, LabelledCuboid, Sweep, UInt8Array
+from sam4d.structures import Camera, Clip, Frame, InputError, LabelledCuboid, Sweep, UInt8Array
 
 COLUMNS = 5
 LIDAR_CHANNEL = "LIDAR_TOP"
@@ -115,10 +114,7 @@ def read_nuscenes_labels(tables: NuScenes, name: str, clip: Clip) -> tuple[tuple
         labelled = []
         for row in annotations[sample["token"].text()]:
             width, length, height = row["size"].numbers(3)
-            lidar_SE3_box = lidar_SE3_world @ _pose(row)
-            x, y, z = lidar_SE3_box.translation_m.tolist()
-            heading = lidar_SE3_box.rotation[:, 0]
-            cuboid = Cuboid((x, y, z), (length, width, height), float(np.arctan2(heading[1], heading[0])))
+            cuboid = upright_cuboid(lidar_SE3_world @ _pose(row), (length, width, height))
             token = row["instance_token"]
             labelled.append(LabelledCuboid(token.text(), _row(categories, _row(instances, token)["category_token"])["name"].text(), cuboid))
         frames.append(tuple(labelled))
@@ -151,12 +147,7 @@ def _row(rows: dict[str, JsonField], token: JsonField) -> JsonField:
 
 
 def _pose(row: JsonField) -> SE3:
-    try:
-        return SE3.from_quaternion(row["rotation"].numbers(4), row["translation"].numbers(3))
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise row["rotation"].wrong("a rotation: a quaternion [w, x, y, z] of length 1") from None
+    return pose_of(row["rotation"].numbers(4), row["translation"].numbers(3), row["rotation"].where)
 
 
 def _camera(name: str, row: JsonField, calibration: JsonField, ego_SE3_lidar: SE3) -> Camera:
