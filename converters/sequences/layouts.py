@@ -28,18 +28,22 @@ LAYOUTS = (
 )
 
 
-def open_sequence(path: str | Path, name: str | None = None) -> Clip:
+def open_sequence(path: str | Path, name: str | None = None, *, between_keyframes: bool = False) -> Clip:
     """The clip at a path, of any known layout (docs/formats.md), which is recognised by itself.
 
     The description is checked at once; sweeps and images are read when a frame is asked for them.
 
     Args:
         name: which one, where a layout holds several sequences.
+        between_keyframes: the sweeps between labelled keyframes are frames, too, in the one layout that has such (nuScenes).
 
     Raises:
         InputError: naming file and field, what was expected and what was found; several sequences and no name; an unknown layout.
     """
     place = Path(path)
+    tables = find_nuscenes(place)
+    if between_keyframes and tables is None:
+        raise InputError(str(path), "nuScenes, the layout with sweeps between keyframes", "another one")
     root, one = _waymo_place(place)
     if root is not None:
         return open_waymo_4dseg(root, _chosen(waymo_4dseg_names(root), one or name, path))
@@ -50,9 +54,8 @@ def open_sequence(path: str | Path, name: str | None = None) -> Clip:
     tracking = kitti_tracking_names(place)
     if tracking:
         return open_kitti_tracking(place, _chosen(tracking, name, path))
-    tables = find_nuscenes(place)
     if tables is not None:
-        return open_nuscenes(tables, _chosen(nuscenes_names(tables), name, path))
+        return open_nuscenes(tables, _chosen(nuscenes_names(tables), name, path), between_keyframes=between_keyframes)
     logs, drives, episodes = argoverse_names(place), pandaset_names(place), supervisely_names(place)
     if logs:
         return open_argoverse(argoverse_folder(place, _chosen(logs, name, path)))

@@ -7,6 +7,7 @@ and point clouds are read. Layout: developer.supervisely.com, "Point Cloud Episo
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,12 +49,15 @@ def open_supervisely(folder: Path) -> Clip:
     lenses: dict[str, tuple[Float64Array, str]] = {}
     placed: dict[str, list[SE3]] = {}
     shown: list[dict[str, str]] = []
+    times_ns: list[int | None] = []
     for sweep in sweeps.values():
         shown.append({})
+        times_ns.append(None)
         for image, description in _images(folder, sweep):
             field = JsonField.parse(read_file(reader, description, str(folder)), f"{folder}/{description}")
             if not field.has("meta") or not field["meta"].has("sensorsData"):
                 continue
+            times_ns[-1] = times_ns[-1] if times_ns[-1] is not None else _time_ns(field["meta"])
             name = _camera_name(field["meta"], image, sweep)
             sensors = field["meta"]["sensorsData"]
             lens: Float64Array = np.array(sensors["intrinsicMatrix"].numbers(9)).reshape(3, 3)
@@ -71,11 +75,11 @@ def open_supervisely(folder: Path) -> Clip:
         fx, fy, cx, cy = (float(value) for value in (lens[0, 0], lens[1, 1], lens[0, 2], lens[1, 2]))
         cameras[name] = Camera(name, width, height, fx, fy, cx, cy, pose)
     frames = []
-    for sweep, images in zip(sweeps.values(), shown, strict=True):
+    for sweep, images, time_ns in zip(sweeps.values(), shown, times_ns, strict=True):
         load_images: dict[str, Callable[[], UInt8Array]] = {
             name: ImageFile(reader, image, str(folder), cameras[name]) for name, image in sorted(images.items())
         }
-        frames.append(Frame(SweepFile(reader, sweep, str(folder)), load_images))
+        frames.append(Frame(SweepFile(reader, sweep, str(folder)), load_images, None, time_ns))
     return Clip(folder.resolve().name, cameras, tuple(frames))
 
 
@@ -161,6 +165,19 @@ def _camera_name(meta: JsonField, image: str, sweep: str) -> str:
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", given).lstrip("_.-")[:64] or "camera"
     require_camera_name(name, meta.where)
     return name
+
+
+def _time_ns(meta: JsonField) -> int | None:
+    """The image's time (ISO 8601, as nanoseconds since 1970), taken for its sweep's; None where there is none."""
+    text = meta["timestamp"].value if meta.has("timestamp") else None
+    parts = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", text) if isinstance(text, str) else None
+    if parts is None:
+        return None
+    try:
+        seconds = int(dt.datetime.fromisoformat(parts[1]).replace(tzinfo=dt.timezone.utc).timestamp())
+    except ValueError:
+        raise meta["timestamp"].wrong("a time") from None
+    return seconds * 10**9 + int((parts[2] or "").ljust(9, "0"))
 
 
 def _classes(folder: Path) -> set[str] | None:

@@ -229,6 +229,33 @@ class TestNuScenes:
                 np.testing.assert_allclose([*back.center_m, *back.size_lwh_m], [*cuboid.center_m, *cuboid.size_lwh_m], atol=1e-3)
                 assert abs(np.sin((back.yaw_rad - cuboid.yaw_rad) / 2)) < np.radians(0.01)
 
+    def test_sweeps_between_keyframes_are_frames_where_they_are_asked_for(self, tmp_path: Path) -> None:
+        tiny = self.write(tmp_path)
+        file = tmp_path / "v1.0-mini/sample_data.json"
+        rows = [row for row in json.loads(file.read_text()) if row["is_key_frame"]]
+        for row in list(rows):
+            # One more sweep 50 ms after each keyframe; images 20 ms after it, but for the rear camera's, which are 30 ms away.
+            later = {"LIDAR_TOP": 50_000, "front": 70_000, "rear": 80_000}[row["calibrated_sensor_token"].removeprefix("c-")]
+            path = Path(row["filename"])
+            name = f"sweeps/{path.parent.name}/{path.name}"
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes((tmp_path / path).read_bytes())
+            rows.append(
+                {**row, "token": f"x{row['token']}", "is_key_frame": False, "filename": name, "timestamp": row["timestamp"] + later}
+            )
+        file.write_text(json.dumps(rows[::-1]))
+        assert len(open_sequence(tmp_path)) == 3
+        found = open_sequence(tmp_path, between_keyframes=True)
+        assert_same_recording(replace(found, frames=found.frames[::2]), tiny)
+        assert [set(frame.load_images) for frame in found.frames[1::2]] == [{"front"}] * 3
+        times_ns = [frame.timestamp_ns or 0 for frame in found.frames]
+        assert times_ns == sorted(times_ns)
+        assert [list(masklet.cuboids) for masklet in read_labels(tmp_path, found)] == [[0, 2, 4], [0, 2, 4]]
+        assert cli.main(["convert", str(tmp_path), str(tmp_path / "drive"), "--between-keyframes"]) == 0
+        assert len(open_sequence(tmp_path / "drive")) == 6
+        with pytest.raises(InputError, match="drive: expected nuScenes, the layout with sweeps between keyframes"):
+            open_sequence(tmp_path / "drive", between_keyframes=True)
+
     @pytest.mark.parametrize(
         ("table", "change", "message"),
         [

@@ -71,6 +71,19 @@ def test_recording_comes_back(tmp_path: Path) -> None:
         assert [frame.world_SE3_lidar for frame in found.frames] == [None] * 3
 
 
+def test_an_image_says_when(tmp_path: Path) -> None:
+    episode = write_supervisely(tmp_path, straight(tiny_clip()))
+    file = episode / "related_images/scene_1_pcd/1-front.png.json"
+    document = json.loads(file.read_text())
+    document["meta"]["timestamp"] = "2023-11-14T22:13:20.1234567Z"
+    file.write_text(json.dumps(document))
+    assert [frame.timestamp_ns for frame in open_sequence(tmp_path).frames] == [None, 1_700_000_000_123_456_700, None]
+    document["meta"]["timestamp"] = "2023-13-14T22:13:20Z"
+    file.write_text(json.dumps(document))
+    with pytest.raises(InputError, match=r"meta.timestamp: expected a time, found '2023-13"):
+        open_sequence(tmp_path)
+
+
 def test_labels_come_back(tmp_path: Path) -> None:
     write_supervisely(tmp_path, tiny_clip())
     found = open_sequence(tmp_path)
