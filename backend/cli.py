@@ -84,6 +84,16 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     imports.add_argument("sequences", nargs="+", metavar="SEQUENCE", help="folder of a drive")
     imports.add_argument("--project", required=True, metavar="NAME", help="made where there is none of this name")
     imports.add_argument("--labels", help="with commas between (default: the project's own, else Car,Truck,Bus,Pedestrian,...)")
+    imports.add_argument("--with-labels", action="store_true", help="the drives' own labels become annotations, to be corrected")
+    imports.add_argument(
+        "--label-map", metavar="FILE", help="for --with-labels: a JSON object {their label: our name, or null to leave it out}"
+    )
+    imports.add_argument(
+        "--masks-per-task",
+        type=_positive,
+        metavar="N",
+        help="for --with-labels: further objects get their cuboids alone (default: SAM4D_MASKS_PER_TASK, else 60)",
+    )
     imports.add_argument("--frames-per-task", type=int, default=20, metavar="N", help="default %(default)s")
     imports.add_argument("--overlap", type=int, default=2, metavar="N", help="frames that consecutive tasks share (default %(default)s)")
     imports.add_argument("--range", type=float, default=50.0, metavar="METRES", help="of the bird's-eye view (default %(default)s)")
