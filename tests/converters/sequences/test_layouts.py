@@ -319,6 +319,20 @@ class TestPlainFolder:
         assert (dict(found.cameras), len(found), found.frames[0].world_SE3_lidar) == ({}, 1, None)
         np.testing.assert_array_equal(found.frames[0].load_sweep().points_m, tiny_clip().frames[0].load_sweep().points_m)
 
+    def test_a_sequence_json_may_name_sweeps_of_any_kind(self, tmp_path: Path) -> None:
+        write_sequence(tiny_clip(cameras=False), tmp_path / "drive")
+        description = json.loads((tmp_path / "drive/sequence.json").read_text())
+        points_m = tiny_clip().frames[0].load_sweep().points_m
+        header = f"ply\nformat ascii 1.0\nelement vertex {len(points_m)}\n" + "".join(f"property float {axis}\n" for axis in "xyz")
+        rows = "".join(" ".join(f"{value:.9g}" for value in row) + "\n" for row in points_m.tolist())
+        (tmp_path / "drive/sweeps/first.PLY").write_text(f"{header}end_header\n{rows}")
+        write_bin(tmp_path / "drive/sweeps/second.bin", tiny_clip().frames[1])
+        description["frames"][0]["sweep"], description["frames"][1]["sweep"] = "sweeps/first.PLY", "sweeps/second.bin"
+        (tmp_path / "drive/sequence.json").write_text(json.dumps(description))
+        found = open_sequence(tmp_path / "drive")
+        for one, other in zip(found.frames, tiny_clip().frames, strict=True):
+            np.testing.assert_array_equal(one.load_sweep().points_m, other.load_sweep().points_m)
+
     @pytest.mark.parametrize(
         ("file", "text", "message"),
         [
