@@ -129,7 +129,7 @@ def _masklet_json(masklet: Masklet) -> dict[str, object]:
         "object_id": masklet.object_id,
         "track_id": str(masklet.object_id),
         "label": masklet.label,
-        "frames": [_object_masks_json(frame_index, masks) for frame_index, masks in sorted(masklet.masks.items())],
+        "frames": [_object_masks_json(frame_index, masklet.masks[frame_index]) for frame_index in sorted(masklet.masks)],
     }
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from converters.packed_masks import PackedMasks
 from converters.sequences.image_file import image_size
 from converters.sequences.json_field import JsonField
 from converters.sequences.rigid import mean_pose, rigid
@@ -102,7 +103,7 @@ def read_supervisely_labels(folder: Path, clip: Clip) -> tuple[Masklet, ...]:
             raise item["classTitle"].wrong(f"one of the classes {', '.join(sorted(classes))[:200] or '(there are none)'} of {META}")
         labels[item["key"].text()] = item["classTitle"].text()
     cuboids: dict[str, dict[int, Cuboid]] = {key: {} for key in labels}
-    points: dict[str, dict[int, BoolArray]] = {key: {} for key in labels}
+    points: dict[str, PackedMasks] = {key: PackedMasks() for key in labels}
     for entry in root["frames"].elements():
         number = entry["index"].integer(0)
         if number not in index_of:
@@ -120,14 +121,16 @@ def read_supervisely_labels(folder: Path, clip: Clip) -> tuple[Masklet, ...]:
             elif kind == "point_cloud":
                 if point_count is None:
                     point_count = len(clip.frames[frame_index].load_sweep())
-                mask = points[key.text()].setdefault(frame_index, np.zeros(point_count, dtype=np.bool_))
+                masks = points[key.text()]
+                mask: BoolArray = masks[frame_index].lidar_mask if frame_index in masks else np.zeros(point_count, dtype=np.bool_)
                 mask[_indices(geometry["indices"], point_count)] = True
+                masks[frame_index] = ObjectMasks(0, frame_index, {}, mask, 1.0)
     objects = [key for key in labels if cuboids[key] or points[key]]
     return tuple(
         Masklet(
             object_id,
             labels[key],
-            {index: ObjectMasks(object_id, index, {}, mask, 1.0) for index, mask in sorted(points[key].items())},
+            points[key].as_object(object_id),
             dict(sorted(cuboids[key].items())),
         )
         for object_id, key in enumerate(objects, start=1)
