@@ -150,6 +150,7 @@ def _add_files(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     convert.add_argument("--estimate-poses", action="store_true", help="from the sweeps alone, by KISS-ICP (extra: poses)")
     convert.add_argument("--without-labels", action="store_true", help="the recording alone")
     convert.add_argument("--label-map", metavar="FILE", help="a JSON object {our label: their name, or null to leave it out}")
+    convert.add_argument("--resume", action="store_true", help="go on with what an interrupted run of the same command left behind")
     convert.add_argument("--overwrite", action="store_true", help="replace what is there")
 
     label_config = words.add_parser("label-config", help="print the labelling configuration of a drive")

@@ -15,8 +15,9 @@ from backend import cli
 from converters.exports import kitti_tracking_files, write_sequence, write_whole_files
 from converters.sequences import open_sequence, read_labels
 from converters.sequences.kitti_text import EARTH_RADIUS_M, oxts_poses
+from converters.sequences.sequence_folder import SweepFile
 from sam4d.geometry import SE3
-from sam4d.structures import Clip, Cuboid, InputError
+from sam4d.structures import Clip, Cuboid, InputError, Sweep
 from tests.converters.sequences.recordings import (
     assert_same_recording,
     straight,
@@ -390,6 +391,46 @@ class TestConvert:
         lines = (tmp_path / "out/label_02/tiny.txt").read_text().splitlines()
         assert [line.split()[:3] for line in lines] == [[str(k), "1", "Car"] for k in range(3)]
 
+    def test_an_interrupted_run_is_gone_on_with(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        TestNuScenes().write(tmp_path / "nuscenes")
+        command = ["convert", str(tmp_path / "nuscenes"), str(tmp_path / "drive")]
+        read: list[str] = []
+
+        def load(sweep: SweepFile) -> Sweep:
+            read.append(sweep.path)
+            if len(read) == 2:
+                raise KeyboardInterrupt
+            return sweep.parse(sweep.read_bytes(sweep.path), sweep.path)
+
+        monkeypatch.setattr(SweepFile, "__call__", load)
+        assert cli.main(command) == 130
+        assert "the same command with --resume goes on with it" in capsys.readouterr().err
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".drive.partial", "nuscenes"]
+        assert cli.main([*command, "--format", "coco", "--resume"]) == 2
+        TestNuScenes().write(tmp_path / "other/nuscenes")
+        assert cli.main(["convert", str(tmp_path / "other/nuscenes"), str(tmp_path / "drive"), "--resume"]) == 2
+        assert "expected what an interrupted run with the same input and options left behind" in capsys.readouterr().err
+
+        assert cli.main([*command, "--resume"]) == 0
+        assert [Path(path).name for path in read] == ["0.pcd.bin", "1.pcd.bin", "1.pcd.bin", "2.pcd.bin"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["drive", "nuscenes", "other"]
+        monkeypatch.undo()
+        assert_same_recording(open_sequence(tmp_path / "drive"), straight(tiny_clip()))
+        assert not list((tmp_path / "drive").rglob(".*"))
+        assert cli.main([*command, "--resume", "--overwrite"]) == 2
+        assert "found nothing" in capsys.readouterr().err
+        assert cli.main([*command, "--overwrite"]) == 0
+
+    def test_an_interrupted_run_is_begun_anew_without_resume_and_an_error_leaves_nothing(self, tmp_path: Path) -> None:
+        TestNuScenes().write(tmp_path / "nuscenes")
+        (tmp_path / ".drive.partial/sweeps").mkdir(parents=True)
+        (tmp_path / ".drive.partial/sweeps/000000.pcd").write_bytes(b"of another drive")
+        assert cli.main(["convert", str(tmp_path / "nuscenes"), str(tmp_path / "drive")]) == 0
+        assert_same_recording(open_sequence(tmp_path / "drive"), straight(tiny_clip()))
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["drive", "nuscenes"]
+
     def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "empty").mkdir()
         assert cli.main(["convert", str(tmp_path / "empty"), str(tmp_path / "out")]) == 2
@@ -398,4 +439,4 @@ class TestConvert:
         (tmp_path / "nuscenes/samples/LIDAR_TOP/1.pcd.bin").write_bytes(b"123")
         assert cli.main(["convert", str(tmp_path / "nuscenes"), str(tmp_path / "out")]) == 2
         assert "1.pcd.bin: expected rows of 5 float32 numbers" in capsys.readouterr().err
-        assert not (tmp_path / "out").exists()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "nuscenes"]
