@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.decimal_numbers import parse_numbers
 from sam4d.structures import InputError
 
-_NEWLINE = 10
+_NEWLINE, _SPACE = 10, 32
 
 
 def read_ascii_table(
@@ -28,6 +29,9 @@ def read_ascii_table(
     """
     if rows == 0:
         return np.empty((0, len(columns)))
+    usual = _single_spaced(data, start, rows, width, columns)
+    if usual is not None:
+        return usual
     ends = (
         np.flatnonzero(np.frombuffer(data, dtype=np.uint8, offset=start) == _NEWLINE) if start < len(data) else np.empty(0, dtype=np.int64)
     )
@@ -42,6 +46,30 @@ def read_ascii_table(
     if len(table) == rows and all(len(line.split()) == width for line in edges):
         return table
     raise _error(body.split(b"\n"), rows, width, where)
+
+
+def _single_spaced(data: bytes, start: int, rows: int, width: int, columns: Sequence[int]) -> NDArray[np.float64] | None:
+    """The usual file: numbers with one space or the end of the line after each. None where it is another or not all are numbers."""
+    characters = np.frombuffer(data, dtype=np.uint8)[start:]
+    ends = np.flatnonzero(characters <= _SPACE)[: rows * width]
+    if len(ends) != rows * width:
+        return None
+    ends_line = (characters[ends] == _NEWLINE).reshape(rows, width)
+    if not ends_line[:, -1].all() or ends_line[:, :-1].any():
+        return None
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    chosen = list(columns)
+    in_order = chosen == list(range(width))
+    if not in_order:
+        starts, ends = (places.reshape(rows, width)[:, sorted(chosen)].ravel() for places in (starts, ends))
+    try:
+        values = parse_numbers(data[start : start + int(ends[-1])], starts, ends, len(starts) // 16 + 16)
+    except ValueError:
+        return None
+    if values is None:
+        return None
+    table = values.reshape(rows, len(chosen))
+    return table if in_order else table[:, np.argsort(np.argsort(chosen))]
 
 
 def _error(lines: Sequence[bytes], rows: int, width: int, where: str) -> InputError:

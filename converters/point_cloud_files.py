@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import cv2
 import lzf
 import numpy as np
 from numpy.typing import NDArray
@@ -110,17 +111,20 @@ def rows_to_sweep(
     data: bytes, start: int, count: int, row_bytes: int, offsets: Sequence[int], formats: Sequence[np.dtype[np.generic]]
 ) -> Sweep:
     """A sweep out of rows of bytes: where in a row x, y, z and perhaps the intensity stand, and as what. The bytes must be there."""
-    adjacent = row_bytes >= 12 and [offset - offsets[0] for offset in offsets[:3]] == [0, 4, 8] and set(formats[:3]) == {np.dtype("<f4")}
+    floats = set(formats) == {np.dtype("<f4")}
+    if floats and row_bytes == 16 and list(offsets) == [0, 4, 8, 12] and count:
+        # The usual file, four floats a row: OpenCV drops the fourth as it drops an image's opacity, many times faster than a copy of parts.
+        whole = np.frombuffer(data[start : start + 16 * count], dtype="<f4").reshape(1, count, 4)
+        return Sweep(cv2.cvtColor(whole, cv2.COLOR_BGRA2BGR).reshape(count, 3).astype(np.float32, copy=False), whole[0, :, 3].copy())
     names = ["x", "y", "z", "intensity"][: len(offsets)]
     layout = np.dtype({"names": names, "formats": list(formats), "offsets": list(offsets), "itemsize": row_bytes})
     table = np.frombuffer(data, layout, count=count, offset=start)
-    if not adjacent:
+    if not floats or row_bytes < 12 or [offset - offsets[0] for offset in offsets[:3]] != [0, 4, 8]:
         return columns_to_sweep([table[name] for name in names])
     # Twelve bytes at once are copied several times faster than three numbers.
     places = np.dtype({"names": ["xyz"], "formats": ["V12"], "offsets": [offsets[0]], "itemsize": row_bytes})
     xyz = np.ascontiguousarray(np.frombuffer(data, places, count=count, offset=start)["xyz"]).view("<f4").reshape(-1, 3)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return Sweep(xyz, table["intensity"].astype(np.float32) if len(offsets) > 3 else None)
+    return Sweep(xyz, table["intensity"].copy() if len(offsets) > 3 else None)
 
 
 def format_pcd(sweep: Sweep, encoding: PcdEncoding = "binary") -> bytes:
