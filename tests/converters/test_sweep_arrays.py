@@ -91,5 +91,5 @@ def test_garbage_is_rows_of_numbers_or_a_line(data: bytes, columns: int) -> None
 
 @given(data=st.binary(max_size=100))
 def test_garbage_is_no_archive(data: bytes) -> None:
-    with pytest.raises(InputError, match="a.npz"):
+    with pytest.raises(InputError, match=r"a\.npz"):
         parse_npz(data, "a.npz")
