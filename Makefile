@@ -46,7 +46,9 @@ peers: .venv-peers/installed
 
 .venv-peers/installed: constraints-peers.txt
 	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/python -m pip install --quiet --no-compile nuscenes-devkit -c constraints-peers.txt
+	.venv-peers/bin/python -m pip install --quiet --no-compile nuscenes-devkit datumaro segments-ai -c constraints-peers.txt
+	# datumaro brings the OpenCV that wants a screen's libraries; the other one's files have the last word
+	.venv-peers/bin/python -m pip install --quiet --no-compile --no-deps --force-reinstall opencv-python-headless -c constraints-peers.txt
 	touch $@
 
 $(VIEWER)/node_modules/installed: $(VIEWER)/package.json $(VIEWER)/package-lock.json

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from backend.label_studio import LabelledTask, Labels, LabelStudioClient, Project
-from converters.exports import LabelFormat, Window, file_name, join_windows, labels_as, write_whole_files
+from converters.exports import FileContent, LabelFormat, Window, file_name, join_windows, labels_as, write_whole_files
 from converters.packed_masks import PackedMasks
 from converters.reconcile import regions_to_masklets
 from converters.tasks import TaskWindow, parse_task_data
@@ -72,7 +72,7 @@ def export_project(
                 clips[window.sequence] = open_clip(window.sequence)
             windows.setdefault(window.sequence, []).append(read_window(task.task_id, window, labels, clips[window.sequence]))
         progress(index + 1, len(tasks))
-    files: dict[Path, bytes] = {}
+    files: dict[Path, FileContent] = {}
     exported: dict[str, ExportedSequence] = {}
     for address, read in windows.items():
         clip = clips[address]

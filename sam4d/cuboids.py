@@ -193,7 +193,7 @@ def _path(placed: Sequence[Float64Array]) -> list[Float64Array]:
         surface = recent + np.append(expected, 0.0)
         spacing = 0.007 * float(np.hypot(*points[:, :2].mean(axis=0)))
         gate = 4.0 if k == 1 else 1.0
-        alignment = align_surface(surface, np.power(0.75, ages[ages <= 4]), points, gate, max(spacing, 0.05), 0.2)
+        alignment = align_surface(surface, np.power(0.75, ages[ages <= 4]), points, gate**2 * np.eye(2), max(spacing, 0.05), 0.2)
         shift: Float64Array = expected + alignment.shift_m
         velocity = shift - shifts[-1] if k == 1 else 0.5 * velocity + 0.5 * (shift - shifts[-1])
         shifts.append(shift)

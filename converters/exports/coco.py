@@ -12,9 +12,10 @@ from pathlib import Path
 
 from converters.coco_rle import decode_rle, encode_rle
 from converters.exports.distinct_objects import require_distinct_objects
+from converters.exports.recorded_files import image_path
 from converters.exports.whole_output import file_name
 from converters.sequences.json_field import JsonField
-from converters.sequences.sequence_folder import ImageFile, read_file
+from converters.sequences.sequence_folder import read_file
 from sam4d.geometry import BoolArray
 from sam4d.structures import CameraMasks, Clip, Masklet
 
@@ -31,12 +32,12 @@ def coco_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, bytes]:
     images: list[dict[str, object]] = []
     image_ids: dict[tuple[int, str], int] = {}
     for frame_index, frame in enumerate(clip.frames):
-        for name, load in frame.load_images.items():
+        for name in frame.load_images:
             image_ids[frame_index, name] = len(images) + 1
             images.append(
                 {
                     "id": len(images) + 1,
-                    "file_name": load.path if isinstance(load, ImageFile) else f"images/{name}/{frame_index:06d}.png",
+                    "file_name": image_path(clip, frame_index, name),
                     "width": clip.cameras[name].width_px,
                     "height": clip.cameras[name].height_px,
                     "camera": name,

@@ -7,18 +7,33 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 from converters.exports.coco import coco_files
+from converters.exports.cvat_datumaro import cvat_datumaro_files
+from converters.exports.cvat_tracklets import cvat_tracklet_files
 from converters.exports.kitti_tracking import kitti_object_files, kitti_tracking_files
 from converters.exports.nuscenes import nuscenes_files
 from converters.exports.open_label import open_label_files
+from converters.exports.segments import segments_files
 from converters.exports.semantic_kitti import semantic_kitti_files
 from converters.exports.sequence_folder import label_files
+from converters.exports.supervisely import supervisely_files
 from converters.exports.waymo_4dseg import waymo_4dseg_label_files
-from converters.exports.whole_output import file_name
+from converters.exports.whole_output import FileContent, file_name
 from converters.sequences.json_field import JsonField
 from sam4d.structures import Clip, Masklet
 
 LabelFormat: TypeAlias = Literal[
-    "sequence", "kitti-tracking", "kitti-object", "semantic-kitti", "nuscenes", "coco", "openlabel", "waymo-4dseg"
+    "sequence",
+    "kitti-tracking",
+    "kitti-object",
+    "semantic-kitti",
+    "nuscenes",
+    "coco",
+    "openlabel",
+    "waymo-4dseg",
+    "cvat-datumaro",
+    "cvat-kitti-raw",
+    "supervisely",
+    "segments",
 ]
 LABEL_FORMATS: tuple[LabelFormat, ...] = get_args(LabelFormat)
 
@@ -30,7 +45,7 @@ SIDECAR = "sidecar"
 class FormattedLabels:
     """{relative path: content}, and one line on what the format cannot hold, None where it holds everything."""
 
-    files: Mapping[str, bytes]
+    files: Mapping[str, FileContent]
     lost: str | None
 
 
@@ -52,6 +67,7 @@ def labels_as(
     """
     masklets = relabelled(masklets, label_map)
     name = file_name(clip.name)
+    files: Mapping[str, FileContent]
     lost: str | None = None
     if label_format == "sequence":
         files = {f"{name}/{path}": data for path, data in label_files(clip, masklets).items()}
@@ -65,12 +81,20 @@ def labels_as(
         files, lost = nuscenes_files(clip, masklets), "camera masks, scores, lens distortion, and all but one owner of a point"
     elif label_format == "semantic-kitti":
         files, lost = semantic_kitti_files(clip, masklets), "camera masks, cuboids, scores, and all but one owner of a point"
+    elif label_format == "cvat-datumaro":
+        files, lost = cvat_datumaro_files(clip, masklets), "masks, points and scores"
+    elif label_format == "cvat-kitti-raw":
+        files, lost = cvat_tracklet_files(clip, masklets), "masks, points, scores, and which object is which over gaps and changes of size"
+    elif label_format == "supervisely":
+        files, lost = supervisely_files(clip, masklets), "camera masks and scores"
+    elif label_format == "segments":
+        files, lost = segments_files(clip, masklets), "scores, and all but one owner of a point or pixel"
     elif label_format == "kitti-object":
         files, lost = kitti_object_files(clip, masklets), "which object is which over the frames, masks, points and scores"
     else:
         files, lost = kitti_tracking_files(clip, masklets), "masks, points and scores"
     if lost is not None:
-        files |= {f"{SIDECAR}/{name}/{path}": data for path, data in label_files(clip, masklets).items()}
+        files = {**files, **{f"{SIDECAR}/{name}/{path}": data for path, data in label_files(clip, masklets).items()}}
     return FormattedLabels(files, lost)
 
 

@@ -7,7 +7,6 @@ panoptic challenge.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections import defaultdict
@@ -18,6 +17,7 @@ import numpy as np
 
 from converters.exports.distinct_objects import require_distinct_objects
 from converters.exports.point_labels import point_owners
+from converters.exports.tokens import token
 from converters.exports.whole_output import file_name
 from converters.sequences.sequence_folder import ImageFile, SweepFile
 from sam4d.geometry import SE3
@@ -71,32 +71,27 @@ def nuscenes_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, bytes]:
     return files | {f"{name}/{path}": data for path, data in panoptic.items()}
 
 
-def _token(*parts: object) -> str:
-    """32 hexadecimal digits, the same for the same parts."""
-    return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=16).hexdigest()
-
-
 def _neighbours(kind: str, clip: Clip, index: int, frames: Sequence[int], *more: object) -> dict[str, object]:
     place = frames.index(index)
     before = frames[place - 1] if place else None
     after = frames[place + 1] if place + 1 < len(frames) else None
     return {
-        "prev": "" if before is None else _token(kind, clip.name, before, *more),
-        "next": "" if after is None else _token(kind, clip.name, after, *more),
+        "prev": "" if before is None else token(kind, clip.name, before, *more),
+        "next": "" if after is None else token(kind, clip.name, after, *more),
     }
 
 
 def _recording_tables(clip: Clip) -> dict[str, Rows]:
-    scene, log = _token("scene", clip.name), _token("log", clip.name)
+    scene, log = token("scene", clip.name), token("log", clip.name)
     everywhere = range(len(clip))
     samples: Rows = []
     data: Rows = []
     poses: Rows = []
     for index, frame in enumerate(clip.frames):
         stamp_us = index * FRAME_STEP_US if frame.timestamp_ns is None else frame.timestamp_ns // 1000
-        sample = _token("sample", clip.name, index)
+        sample = token("sample", clip.name, index)
         samples.append({"token": sample, "timestamp": stamp_us, "scene_token": scene, **_neighbours("sample", clip, index, everywhere)})
-        ego = _token("ego", clip.name, index)
+        ego = token("ego", clip.name, index)
         poses.append({"token": ego, "timestamp": stamp_us, **_pose(frame.world_SE3_lidar or SE3.identity())})
         loads = {LIDAR_CHANNEL: frame.load_sweep, **frame.load_images}
         for channel, load in loads.items():
@@ -105,10 +100,10 @@ def _recording_tables(clip: Clip) -> dict[str, Rows]:
             path = load.path if isinstance(load, SweepFile | ImageFile) else f"{channel}/{index:06d}"
             data.append(
                 {
-                    "token": _token("data", clip.name, index, channel),
+                    "token": token("data", clip.name, index, channel),
                     "sample_token": sample,
                     "ego_pose_token": ego,
-                    "calibrated_sensor_token": _token("calibration", clip.name, channel),
+                    "calibrated_sensor_token": token("calibration", clip.name, channel),
                     "timestamp": stamp_us,
                     "fileformat": path.rpartition(".")[2],
                     "is_key_frame": True,
@@ -118,16 +113,16 @@ def _recording_tables(clip: Clip) -> dict[str, Rows]:
                     **_neighbours("data", clip, index, with_it, channel),
                 }
             )
-    ends = {"first_sample_token": _token("sample", clip.name, 0), "last_sample_token": _token("sample", clip.name, len(clip) - 1)}
+    ends = {"first_sample_token": token("sample", clip.name, 0), "last_sample_token": token("sample", clip.name, len(clip) - 1)}
     return {
         "log": [{"token": log, "logfile": "", "vehicle": "", "date_captured": "", "location": ""}],
-        "map": [{"token": _token("map", clip.name), "log_tokens": [log], "category": "semantic_prior", "filename": ""}],
+        "map": [{"token": token("map", clip.name), "log_tokens": [log], "category": "semantic_prior", "filename": ""}],
         "scene": [{"token": scene, "log_token": log, "nbr_samples": len(clip), "name": clip.name, "description": "", **ends}],
         "sample": samples,
         "sample_data": data,
         "ego_pose": poses,
         "sensor": [
-            {"token": _token("sensor", channel), "channel": channel, "modality": "lidar" if channel == LIDAR_CHANNEL else "camera"}
+            {"token": token("sensor", channel), "channel": channel, "modality": "lidar" if channel == LIDAR_CHANNEL else "camera"}
             for channel in (LIDAR_CHANNEL, *clip.cameras)
         ],
         "calibrated_sensor": [_calibration(clip, channel) for channel in (LIDAR_CHANNEL, *clip.cameras)],
@@ -140,8 +135,8 @@ def _calibration(clip: Clip, channel: str) -> dict[str, object]:
     if camera is not None:
         intrinsic = [[float(camera.fx_px), 0.0, float(camera.cx_px)], [0.0, float(camera.fy_px), float(camera.cy_px)], [0.0, 0.0, 1.0]]
     return {
-        "token": _token("calibration", clip.name, channel),
-        "sensor_token": _token("sensor", channel),
+        "token": token("calibration", clip.name, channel),
+        "sensor_token": token("sensor", channel),
         "camera_intrinsic": intrinsic,
         **_pose(SE3.identity() if camera is None else camera.lidar_SE3_cam),
     }
@@ -154,15 +149,15 @@ def _label_tables(clip: Clip, masklets: Sequence[Masklet], classes: Mapping[str,
         frames = sorted(masklet.cuboids)
         if not frames:
             continue
-        instance = _token("instance", clip.name, masklet.object_id)
+        instance = token("instance", clip.name, masklet.object_id)
         for index in frames:
             cuboid, masks = masklet.cuboids[index], masklet.masks.get(index)
             length, width, height = cuboid.size_lwh_m
             world_SE3_lidar = clip.frames[index].world_SE3_lidar or SE3.identity()
             annotations.append(
                 {
-                    "token": _token("annotation", clip.name, index, masklet.object_id),
-                    "sample_token": _token("sample", clip.name, index),
+                    "token": token("annotation", clip.name, index, masklet.object_id),
+                    "sample_token": token("sample", clip.name, index),
                     "instance_token": instance,
                     "attribute_tokens": [],
                     "visibility_token": "",
@@ -176,13 +171,13 @@ def _label_tables(clip: Clip, masklets: Sequence[Masklet], classes: Mapping[str,
         instances.append(
             {
                 "token": instance,
-                "category_token": _token("category", masklet.label),
+                "category_token": token("category", masklet.label),
                 "nbr_annotations": len(frames),
-                "first_annotation_token": _token("annotation", clip.name, frames[0], masklet.object_id),
-                "last_annotation_token": _token("annotation", clip.name, frames[-1], masklet.object_id),
+                "first_annotation_token": token("annotation", clip.name, frames[0], masklet.object_id),
+                "last_annotation_token": token("annotation", clip.name, frames[-1], masklet.object_id),
             }
         )
-    categories: Rows = [{"token": _token("category", label), "name": label, "description": "", "index": n} for label, n in classes.items()]
+    categories: Rows = [{"token": token("category", label), "name": label, "description": "", "index": n} for label, n in classes.items()]
     return {"sample_annotation": annotations, "instance": instances, "category": categories, "attribute": [], "visibility": []}
 
 
@@ -203,10 +198,10 @@ def _panoptic(clip: Clip, masklets: Sequence[Masklet], classes: Mapping[str, int
             labels[owners == object_id] = numbers[object_id]
         stream = io.BytesIO()
         np.savez_compressed(stream, data=labels)
-        token = _token("data", clip.name, index, LIDAR_CHANNEL)
-        path = f"panoptic/{VERSION}/{token}_panoptic.npz"
+        key = token("data", clip.name, index, LIDAR_CHANNEL)
+        path = f"panoptic/{VERSION}/{key}_panoptic.npz"
         files[path] = stream.getvalue()
-        entries.append({"token": token, "sample_data_token": token, "filename": path})
+        entries.append({"token": key, "sample_data_token": key, "filename": path})
     return files, entries
 
 

@@ -22,6 +22,13 @@ class PointOwners:
     contested: int
 
 
+def least_sure_first(masklets: Sequence[Masklet], frame_index: int) -> list[Masklet]:
+    """Those with masks on the frame, by ascending score, between equals the later first: of these written one over the other, the surest
+    stays."""
+    shown = [masklet for masklet in reversed(masklets) if frame_index in masklet.masks]
+    return sorted(shown, key=lambda masklet: masklet.masks[frame_index].score)
+
+
 def point_owners(masklets: Sequence[Masklet], frame_index: int, point_count: int, where: str) -> PointOwners:
     """A point that several objects claim belongs to the one of the highest score; between equals, to the one given first.
 
@@ -30,10 +37,7 @@ def point_owners(masklets: Sequence[Masklet], frame_index: int, point_count: int
     """
     owners = np.full(point_count, -1, dtype=np.int64)
     claims = np.zeros(point_count, dtype=np.int64)
-    shown = [masklet for masklet in masklets if frame_index in masklet.masks]
-    # The last one written stays: the best comes last.
-    ranks = {masklet.object_id: (masklet.masks[frame_index].score, -place) for place, masklet in enumerate(shown)}
-    for masklet in sorted(shown, key=lambda item: ranks[item.object_id]):
+    for masklet in least_sure_first(masklets, frame_index):
         mask = masklet.masks[frame_index].lidar_mask
         if len(mask) != point_count:
             raise InputError(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from converters.coco_rle import CocoRle, encode_rle
 from converters.exports.distinct_objects import require_distinct_objects
+from converters.exports.recorded_files import image_file
 from converters.exports.resumable_directory import resumable_directory, write_whole
 from converters.exports.whole_output import whole_directory, write_whole_files
 from converters.point_cloud_files import PcdEncoding, format_pcd
-from converters.sequences.image_file import encode_png
 from converters.sequences.labels import CUBOIDS_FILE, MASKS_FILE, MASKS_VERSION
 from converters.sequences.sequence_folder import LAYOUT_VERSION, SEQUENCE_FILE, ImageFile, SweepFile, pose_to_json, require_camera_name
 from sam4d.structures import Camera, Clip, InputError, Masklet, ObjectMasks, UInt8Array
@@ -179,10 +179,10 @@ def _made_of(clip: Clip, encoding: PcdEncoding) -> str:
 
 
 def _write_image(folder: Path, camera: str, index: int, load: Callable[[], UInt8Array]) -> str:
-    suffix = PurePosixPath(load.path).suffix if isinstance(load, ImageFile) else ".png"
+    suffix, read = image_file(load)
     path = f"images/{camera}/{index:06d}{suffix}"
     if not (folder / path).exists():
-        _write(folder / path, load.file_bytes() if isinstance(load, ImageFile) else encode_png(load()))
+        _write(folder / path, read())
     return path
 
 

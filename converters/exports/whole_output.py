@@ -7,10 +7,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from sam4d.structures import InputError
+
+FileContent: TypeAlias = bytes | Callable[[], bytes]
+"""A file's bytes, or what gives them when the file is written: sweeps and images do not fit into memory together."""
 
 
 def file_name(text: str) -> str:
@@ -70,7 +74,7 @@ def take_place(folder: Path, target: Path) -> None:
             raise
 
 
-def write_whole_files(contents: Mapping[Path, bytes], *, overwrite: bool = False) -> None:
+def write_whole_files(contents: Mapping[Path, FileContent], *, overwrite: bool = False) -> None:
     """Write files so that each is there whole or not at all, and none if one of them cannot be written or already exists.
 
     Raises:
@@ -80,18 +84,24 @@ def write_whole_files(contents: Mapping[Path, bytes], *, overwrite: bool = False
         if path.exists() and not overwrite:
             raise InputError(str(path), "nothing (or permission to overwrite)", "a file")
     temporary: dict[Path, Path] = {}
+    new_folders: list[Path] = []
     try:
         for path, data in contents.items():
             with readable_errors(path):
+                new_folders += [folder for folder in reversed(path.parents) if not folder.exists()]
                 path.parent.mkdir(parents=True, exist_ok=True)
                 temporary[path] = path.with_name(f".{path.name}.{os.getpid()}.partial")
-                temporary[path].write_bytes(data)
+                temporary[path].write_bytes(data if isinstance(data, bytes) else data())
         for path, partial in temporary.items():
             with readable_errors(path):
                 partial.replace(path)
     finally:
         for partial in temporary.values():
             partial.unlink(missing_ok=True)
+        for folder in reversed(new_folders):
+            # Those that hold something are not for removal, and say so.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 @contextlib.contextmanager

@@ -15,7 +15,9 @@ from scipy.spatial import cKDTree
 
 from sam4d.cuboids import rectangle_heading
 from sam4d.geometric.connectivity import connected_groups
+from sam4d.geometric.growing import is_whole
 from sam4d.geometric.low_parts import with_low_parts
+from sam4d.geometric.motion import Motion
 from sam4d.geometric.registration import Alignment, align_surface
 from sam4d.geometric.scene import FrameScene
 from sam4d.geometry import SE3, BoolArray, Float64Array
@@ -33,10 +35,8 @@ LARGEST_M = np.array([6.5, 2.7, 3.8])
 GROWS_TO_M, GROWS_BY = 6.0, 1.4
 """No object gets longer than this while it is followed, or than so many times what it was given as."""
 
-FASTEST_M_PER_S = 30.0
-FASTEST_SMALL_M_PER_S = 7.0
-FRAME_S = 0.1
-"""Where a clip has no timestamps."""
+BESIDE_M = 1.6
+"""What else stands as near as this to an object is remembered, so that it is not taken for the object a moment later."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,25 +44,24 @@ class ObjectTrack:
     """One object as known on a frame.
 
     surface_m: float64 (M, 3) x, y, height in that frame's LiDAR frame; weights (M,). heading_rad: along the longer side.
-    velocity_m: (2,) shift per second over the ground, in that frame's LiDAR axes; turn_rad_per_s likewise about +z.
-    seen: frames that went into the motion; missed: frames since the object was last found. score of the last frame.
+    motion: over the ground, in that frame's LiDAR axes. missed: frames since the object was last found. score of the last frame.
     point_count: points on the frame where it was last found, at mean range range_m. isolated: it stood apart from everything else
     where it was given, so that what hangs together with it later is more of itself. given_m: how long it was then, seen from above.
+    beside_m: float64 (B, 3) x, y, height of what else stood beside it where it was last found.
     """
 
     frame_index: int
     surface_m: Float64Array
     weights: Float64Array
     heading_rad: float
-    velocity_m_per_s: Float64Array
-    turn_rad_per_s: float
-    seen: int
+    motion: Motion
     missed: int
     score: float
     point_count: int
     range_m: float
     isolated: bool
     given_m: float
+    beside_m: Float64Array
 
     @property
     def is_empty(self) -> bool:
@@ -79,7 +78,8 @@ class ObjectTrack:
 
 @dataclass(frozen=True, eq=False)
 class _Match:
-    """A track laid on a new frame. rows: indices of the candidate points, distance_m: of each from the surface."""
+    """A track laid on a new frame. rows: indices of the candidate points, distance_m: of each from the surface; foreign: which
+    lie closer to what stood beside the object before than to the object."""
 
     expected: ObjectTrack
     alignment: Alignment
@@ -87,6 +87,7 @@ class _Match:
     rows: NDArray[np.int64]
     points_m: Float64Array
     distance_m: Float64Array
+    foreign: BoolArray
     near_m: float
 
 
@@ -96,27 +97,28 @@ def begin_track(scene: FrameScene, lidar_mask: BoolArray, score: float, earlier:
     if len(rows) == 0:
         if earlier is not None:
             return replace(earlier, frame_index=scene.frame_index, missed=earlier.missed + 1, score=0.0)
-        return ObjectTrack(scene.frame_index, np.zeros((0, 3)), np.zeros(0), 0.0, np.zeros(2), 0.0, 0, 0, 0.0, 0, 0.0, False, 0.0)
+        nothing = np.zeros((0, 3))
+        return ObjectTrack(scene.frame_index, nothing, np.zeros(0), 0.0, Motion.unknown(False), 0, 0.0, 0, 0.0, False, 0.0, nothing)
     positions = _positions(scene, rows)
     surface, weights = _thinned(positions, np.ones(len(positions)), _spacing(positions))
-    track = ObjectTrack(
+    isolated, beside = _surroundings(scene, rows, positions)
+    motion = Motion.unknown(float(np.ptp(surface[:, :2], axis=0).max()) > LARGE_OBJECT_M)
+    if earlier is not None and earlier.motion.measured:
+        motion = replace(earlier.motion, unseen_s=0.0)
+    return ObjectTrack(
         frame_index=scene.frame_index,
         surface_m=surface,
         weights=weights,
         heading_rad=rectangle_heading(surface[:, :2]),
-        velocity_m_per_s=np.zeros(2),
-        turn_rad_per_s=0.0,
-        seen=1,
+        motion=motion,
         missed=0,
         score=score,
         point_count=len(rows),
         range_m=_range(surface),
-        isolated=_is_isolated(scene, rows, positions),
+        isolated=isolated,
         given_m=_length(surface),
+        beside_m=beside,
     )
-    if earlier is None or earlier.is_empty or earlier.seen < 2:
-        return track
-    return replace(track, velocity_m_per_s=earlier.velocity_m_per_s, turn_rad_per_s=earlier.turn_rad_per_s, seen=earlier.seen)
 
 
 def advance_tracks(
@@ -149,8 +151,11 @@ def advance_tracks(
             continue
         match = matches[object_id]
         contested = (owner[match.rows] != object_id) & (owner[match.rows] >= 0)
+        if _looks_whole(match.placed):
+            # It does not grow into what stood beside it; of what looks like a part, that may have been the rest.
+            contested |= match.foreign
         chosen = _grown(match, contested)
-        updated = _updated(match, chosen, scene, steps_s[track.frame_index])
+        updated = _updated(match, chosen, scene)
         if updated.missed == 0:
             mask[match.rows[chosen]] = True
             mask = with_low_parts(scene, mask) & ~taken
@@ -158,22 +163,34 @@ def advance_tracks(
     return result
 
 
-def _is_isolated(scene: FrameScene, rows: NDArray[np.int64], positions: Float64Array) -> bool:
-    """Whether little but the object itself hangs together with it."""
+def _surroundings(scene: FrameScene, rows: NDArray[np.int64], positions: Float64Array) -> tuple[bool, Float64Array]:
+    """Whether little but the object itself hangs together with it, and what else stands beside it, float64 (B, 3)."""
     low, high = positions.min(axis=0) - 2.0, positions.max(axis=0) + 2.0
-    near = scene.is_object & (scene.points_m[:, 0] > low[0]) & (scene.points_m[:, 0] < high[0])
-    near &= (scene.points_m[:, 1] > low[1]) & (scene.points_m[:, 1] < high[1]) & (scene.height_m < high[2])
-    near[rows] = True
-    around = np.flatnonzero(near)
-    group = connected_groups(_positions(scene, around) / _link(positions))
+    around = scene.rows_between(low, high)
+    around = around[scene.valid[around] & ~scene.is_ground[around] & (scene.height_m[around] < high[2])]
+    around = np.union1d(around, rows)
+    places = _positions(scene, around)
+    group = connected_groups(places / _link(positions))
     own = np.isin(around, rows)
     touched = np.isin(group, np.unique(group[own]))
-    return float(own.sum()) > 0.9 * float(touched.sum())
+    return float(own.sum()) > 0.9 * float(touched.sum()), _beside(positions, places[~own])
+
+
+def _beside(own_m: Float64Array, others_m: Float64Array) -> Float64Array:
+    """What of the others stands close to the object, thinned."""
+    low, high = own_m.min(axis=0) - BESIDE_M, own_m.max(axis=0) + BESIDE_M
+    near = others_m[((others_m > low) & (others_m < high)).all(axis=1)]
+    return _thinned(near, np.ones(len(near)), _spacing(own_m))[0]
 
 
 def _link(surface_m: Float64Array) -> float:
     """How close points of one object lie to each other, metres."""
     return 0.25 + 1.2 * _spacing(surface_m)
+
+
+def _noise(spacing_m: float) -> float:
+    """How exactly a place is seen (standard deviation, metres) where points lie so far apart."""
+    return 0.06 + 0.3 * spacing_m
 
 
 def _positions(scene: FrameScene, rows: NDArray[np.int64]) -> Float64Array:
@@ -197,48 +214,54 @@ def _spacing(surface_m: Float64Array) -> float:
 
 def _expected(track: ObjectTrack, motion: SE3, step_s: float) -> ObjectTrack:
     """The track where ego motion and its own motion take it."""
-    yaw = motion.yaw_rad
-    cosine, sine = np.cos(yaw), np.sin(yaw)
-    velocity = np.array([[cosine, -sine], [sine, cosine]]) @ track.velocity_m_per_s
-    surface = track.surface_m.copy()
-    # Heights stay; the ground under the object stands in for its z, whose error moves nothing sideways.
-    surface[:, :2] = motion.apply(np.column_stack([track.surface_m[:, :2], np.zeros(len(surface))]))[:, :2]
-    turn = track.turn_rad_per_s * step_s
+    moved, shift, turn = track.motion.rotated(motion.yaw_rad).predicted(step_s)
+    surface = _carried(track.surface_m, motion)
     anchor = (surface[:, :2].min(axis=0) + surface[:, :2].max(axis=0)) / 2
-    surface = Alignment(anchor, velocity * step_s, turn, 1.0).apply(surface)
-    return replace(track, surface_m=surface, velocity_m_per_s=velocity, heading_rad=track.heading_rad + yaw + turn)
+    return replace(
+        track,
+        surface_m=Alignment(anchor, shift, turn, 1.0).apply(surface),
+        beside_m=_carried(track.beside_m, motion),
+        motion=moved,
+        heading_rad=track.heading_rad + motion.yaw_rad + turn,
+    )
 
 
-def _gate(track: ObjectTrack, step_s: float) -> float:
-    """How far from its expected place an object may be."""
-    if track.seen < 2:
-        large = float(np.ptp(track.surface_m[:, :2], axis=0).max()) > LARGE_OBJECT_M
-        return float(min(0.4 + (FASTEST_M_PER_S if large else FASTEST_SMALL_M_PER_S) * step_s, 8.0))
-    speed = float(np.hypot(*track.velocity_m_per_s))
-    return float(min(0.5 + (0.3 * speed / track.seen + 0.6) * step_s * (1 + track.missed), 4.0))
+def _carried(positions: Float64Array, motion: SE3) -> Float64Array:
+    """x, y, height (M, 3) of what stands still, under ego motion."""
+    carried = positions.copy()
+    # Heights stay; the ground under the object stands in for its z, whose error moves nothing sideways.
+    carried[:, :2] = motion.apply(np.column_stack([positions[:, :2], np.zeros(len(positions))]))[:, :2]
+    return carried
 
 
 def _match(track: ObjectTrack, rows: NDArray[np.int64], positions: Float64Array, motion: SE3, step_s: float) -> _Match:
     expected = _expected(track, motion, step_s)
-    gate = _gate(track, step_s)
     spacing = max(_spacing(expected.surface_m), 0.05)
-    reach = gate + 1.5
-    near = (
-        (positions[:, 0] > expected.low_m[0] - reach)
-        & (positions[:, 0] < expected.high_m[0] + reach)
-        & (positions[:, 1] > expected.low_m[1] - reach)
-        & (positions[:, 1] < expected.high_m[1] + reach)
-        & (positions[:, 2] < expected.high_m[2] + 0.6)
-    )
+    gate = expected.motion.gate(_noise(spacing))
+    reach = np.sqrt(np.diag(gate)) + BESIDE_M
+    near = np.arange(len(positions))
+    # One axis after the other on what is left: several times faster than all of them on the whole sweep.
+    for axis in (0, 1):
+        place = positions[near, axis] if axis else positions[:, 0]
+        near = near[(place > expected.low_m[axis] - reach[axis]) & (place < expected.high_m[axis] + reach[axis])]
+    near = near[positions[near, 2] < expected.high_m[2] + 0.6]
     rows, points = rows[near], positions[near]
-    stillness = 0.25 if track.seen < 2 else 0.15
-    alignment = align_surface(expected.surface_m, expected.weights, points, gate, spacing, stillness)
-    placed = replace(expected, surface_m=alignment.apply(expected.surface_m), heading_rad=expected.heading_rad + alignment.turn_rad)
+    stillness = 0.15 if track.motion.measured else 0.25
     near_m = 0.25 + 0.5 * spacing
-    distance: Float64Array = np.zeros(0)
-    if len(points):
-        distance = np.asarray(cKDTree(placed.surface_m).query(points, distance_upper_bound=2 * near_m)[0])
-    return _Match(expected, alignment, placed, rows, points, distance, near_m)
+    beside = _distances(expected.beside_m, points, near_m)
+    # Where it goes is known by now: what stood beside it does not draw it there.
+    free = beside >= _distances(expected.surface_m, points, near_m) if track.motion.measured else np.ones(len(points), dtype=np.bool_)
+    alignment = align_surface(expected.surface_m, expected.weights, points[free], gate, spacing, stillness)
+    placed = replace(expected, surface_m=alignment.apply(expected.surface_m), heading_rad=expected.heading_rad + alignment.turn_rad)
+    distance = _distances(placed.surface_m, points, 2 * near_m)
+    return _Match(expected, alignment, placed, rows, points, distance, beside < np.minimum(distance, near_m), near_m)
+
+
+def _distances(from_m: Float64Array, points_m: Float64Array, reach_m: float) -> Float64Array:
+    """Of points (K, 3) from the nearest of others (M, 3), float64 (K,), infinite where farther than `reach_m`."""
+    if not len(from_m) or not len(points_m):
+        return np.full(len(points_m), np.inf)
+    return np.asarray(cKDTree(from_m).query(points_m, distance_upper_bound=reach_m)[0])
 
 
 def _owners(matches: Mapping[int, _Match], point_count: int) -> NDArray[np.int64]:
@@ -295,7 +318,13 @@ def _bounds(track: ObjectTrack) -> tuple[Float64Array, Float64Array]:
     return low, high
 
 
-def _updated(match: _Match, chosen: BoolArray, scene: FrameScene, step_s: float) -> ObjectTrack:
+def _looks_whole(track: ObjectTrack) -> bool:
+    low, high = _bounds(track)
+    extent = high - low
+    return is_whole((float(extent[:2].max()), float(extent[:2].min()), float(high[2])))
+
+
+def _updated(match: _Match, chosen: BoolArray, scene: FrameScene) -> ObjectTrack:
     expected = match.expected
     points = match.points_m[chosen]
     count = len(points)
@@ -312,21 +341,18 @@ def _updated(match: _Match, chosen: BoolArray, scene: FrameScene, step_s: float)
     older, weights = older[unseen], weights[unseen]
     surface, weights = _thinned(np.vstack([points, older]), np.concatenate([np.ones(count), weights]), _spacing(points))
 
-    shift = match.alignment.shift_m / step_s
-    gain = 1.0 if expected.seen < 2 else 0.5
     quality = min(1.0, 0.3 + 0.7 * match.alignment.matched)
     return replace(
         match.placed,
         frame_index=scene.frame_index,
         surface_m=surface,
         weights=weights,
-        velocity_m_per_s=expected.velocity_m_per_s + gain * shift,
-        turn_rad_per_s=float(np.clip(expected.turn_rad_per_s + 0.3 * match.alignment.turn_rad / step_s, -0.8, 0.8)),
-        seen=expected.seen + 1,
+        motion=expected.motion.corrected(match.alignment.shift_m, match.alignment.turn_rad, _noise(_spacing(points))),
         missed=0,
         score=float(np.clip(0.5 * max(expected.score, 0.5) + 0.5 * quality * min(1.0, 0.5 + share), 0, 1)),
         point_count=count,
         range_m=_range(points),
+        beside_m=_beside(points, match.points_m[~chosen]),
     )
 
 
@@ -355,8 +381,11 @@ def _is_hidden(track: ObjectTrack, scene: FrameScene) -> bool:
 
 def _thinned(surface_m: Float64Array, weights: Float64Array, spacing_m: float) -> tuple[Float64Array, Float64Array]:
     """One point per voxel, the first of each (the freshest, if given first), of which a bounded number is kept."""
+    if not len(surface_m):
+        return surface_m, weights
     voxel = np.floor(surface_m / float(np.clip(0.5 * spacing_m, 0.08, 0.2))).astype(np.int64)
-    _, first = np.unique(voxel, axis=0, return_index=True)
+    voxel -= voxel.min(axis=0)
+    _, first = np.unique((voxel[:, 0] << 42) | (voxel[:, 1] << 21) | voxel[:, 2], return_index=True)
     first = np.sort(first)
     if len(first) > SURFACE_POINTS:
         first = first[np.linspace(0, len(first) - 1, SURFACE_POINTS).astype(np.int64)]

@@ -47,7 +47,7 @@ def _starts(source: Float64Array, target: Float64Array, guess: SE3 | None) -> li
     if guess is not None:
         return [guess]
     sample = source[np.linspace(0, len(source) - 1, min(len(source), 400)).astype(np.int64)]
-    found = align_surface(sample, np.ones(len(sample)), target, FASTEST_M, 0.4, 0.0)
+    found = align_surface(sample, np.ones(len(sample)), target, FASTEST_M**2 * np.eye(2), 0.4, 0.0)
     return [SE3.identity(), SE3.from_yaw(0.0, [found.shift_m[0], found.shift_m[1], 0.0])]
 
 

@@ -113,7 +113,8 @@ def _plausibility(extents: tuple[float, float, float], settings: GrowthSettings)
     return max(limit.plausibility(*extents) for limit in settings.sizes)
 
 
-def _is_whole(extents: tuple[float, float, float], settings: GrowthSettings) -> bool:
+def is_whole(extents: tuple[float, float, float], settings: GrowthSettings = DEFAULT_GROWTH_SETTINGS) -> bool:
+    """Whether length, width and height above ground are those of a whole car or person."""
     return any(
         all(least <= extent <= most for extent, least, most in zip(extents, low, high, strict=True)) for low, high in settings.whole_sizes
     )
@@ -126,7 +127,7 @@ def _made_of_wholes(points: NDArray[np.floating], group: IndexArray, own: int, s
     pieces = pieces[count[pieces] >= settings.fewest_points_of_whole]
     if len(pieces) < 2 or own not in pieces:
         return False
-    whole = [int(k) for k in pieces if _is_whole(_extents(points[group == k]), settings)]
+    whole = [int(k) for k in pieces if is_whole(_extents(points[group == k]), settings)]
     if len(whole) < 2 or float(count[whole].sum()) <= settings.share_of_wholes * len(group):
         return False
     # What stands within the outline of the largest is a seat or a pillar of it, seen through its windows.
@@ -210,7 +211,7 @@ def grow(
         plausibility = _plausibility(extents, settings)
         # A piece is believed less, the smaller a part it is of something that may well be one object.
         piece = 1.0
-        if wider_count and not _is_whole(extents, settings):
+        if wider_count and not is_whole(extents, settings):
             piece = 1 - settings.wholeness * wider_plausibility * (1 - len(inside) / wider_count)
         value = trust * piece * plausibility
         if agreement is not None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import Delaunay, QhullError, cKDTree
 
+from sam4d.geometric.mask_corrections import touched_changes
 from sam4d.geometric.scene import CameraView, FrameScene
 from sam4d.geometry import BoolArray, Float64Array
 from sam4d.structures import BoxPrompt, Camera, MaskPrompt, PointPrompt, Prompt, UInt8Array
@@ -84,8 +85,16 @@ def segment_camera(
     trimap = _trimap(scene, camera, view, image, lidar_mask, rows, hints, crop, settings)
     small = _cut(image, trimap, settings)
     small = _cleaned(small, trimap, hints, crop)
-    crop.paste(small, mask)
-    return mask
+    if hints.mask is None:
+        crop.paste(small, mask)
+        return mask
+    clicks = crop.to_crop(hints.positive), crop.to_crop(hints.negative)
+    added, removed = touched_changes(crop.cut_mask(hints.mask), small, *clicks, reach_px=settings.click_radius + 1)
+    for change, becomes in ((added, True), (removed, False)):
+        mask[:] = False
+        crop.paste(change, mask)
+        hints.mask[mask] = becomes
+    return hints.mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +175,14 @@ class _Crop:
     @property
     def shape(self) -> tuple[int, int]:
         return max(2, round((self.bottom - self.top) * self.scale)), max(2, round((self.right - self.left) * self.scale))
+
+    def rows_inside(self, view: CameraView) -> NDArray[np.int64]:
+        """Visible points of the sweep that fall into the crop, int64 (K,), ascending."""
+        rows = np.flatnonzero(view.visible)
+        u = view.pixels[rows, 0]
+        rows = rows[(u >= self.left) & (u < self.right)]
+        v = view.pixels[rows, 1]
+        return np.asarray(rows[(v >= self.top) & (v < self.bottom)])
 
     def cut(self, image: UInt8Array) -> UInt8Array:
         piece = image[self.top : self.bottom, self.left : self.right]
@@ -248,7 +265,8 @@ def _paint_points(
     rng = np.random.default_rng(0)
     chosen = rows if len(rows) <= settings.most_points else rng.choice(rows, settings.most_points, replace=False)
     support, spacing = _support(crop.to_crop(view.pixels[chosen]), scene.points_m[chosen], shape, settings)
-    gap = _gap_between_beams(crop.to_crop(view.pixels[view.visible]), shape)
+    in_crop = crop.rows_inside(view)
+    gap = _gap_between_beams(crop.to_crop(view.pixels[in_crop]), shape)
     reach = int(settings.between_beams * min(gap, 0.3 * max(shape)))
     support = cv2.dilate(support.astype(np.uint8), np.ones((2 * reach + 1, 1), dtype=np.uint8)) > 0
     depth_m = float(np.median(view.depth_m[rows]))
@@ -267,9 +285,7 @@ def _paint_points(
     own_places = _inside(crop.to_crop(view.pixels[rows]), shape)
     own[own_places[:, 1], own_places[:, 0]] = True
     to_own = cv2.distanceTransform((~own).astype(np.uint8), cv2.DIST_L2, 5)
-    others = np.flatnonzero(view.visible & ~lidar_mask & scene.valid)
-    pixels = view.pixels[others]
-    others = others[(pixels >= (crop.left, crop.top)).all(axis=1) & (pixels < (crop.right, crop.bottom)).all(axis=1)]
+    others = in_crop[~lidar_mask[in_crop] & scene.valid[in_crop]]
     places = _inside(crop.to_crop(view.pixels[others]), shape)
     if len(places) != len(others):
         others, places = others[: len(places)], places
@@ -323,12 +339,12 @@ def _support(
 
 def _gap_between_beams(places: NDArray[np.float32], shape: tuple[int, int]) -> float:
     """How far points lie above each other in the crop, in its pixels; 0 where that cannot be said."""
-    inside = (places >= 0).all(axis=1) & (places[:, 0] < shape[1]) & (places[:, 1] < shape[0])
-    places = places[inside]
+    x, y = places[:, 0], places[:, 1]
+    places = places[(x >= 0) & (y >= 0) & (x < shape[1]) & (y < shape[0])]
     if len(places) < 8:
         return 0.0
     # A column is as wide as the points of one beam lie apart, so that it holds about one point of each.
-    distance = np.asarray(cKDTree(places).query(places, k=2)[0])
+    distance = np.asarray(cKDTree(places, balanced_tree=False, compact_nodes=False).query(places, k=2)[0])
     column = np.floor(places[:, 0] / max(1.0, 1.5 * float(np.median(distance[:, 1])))).astype(np.int64)
     order = np.lexsort((places[:, 1], column))
     gaps = np.diff(places[order, 1])[np.diff(column[order]) == 0]

@@ -22,8 +22,8 @@ def with_low_parts(scene: FrameScene, mask: BoolArray) -> BoolArray:
     places = scene.points_m[rows, :2]
     low, high = places.min(axis=0), places.max(axis=0)
     beside_m = BESIDE_M + BESIDE_PER_METRE * float(np.hypot(*places.mean(axis=0)))
-    candidates = scene.is_ground & (scene.height_m > LEAST_HEIGHT_M) & (scene.points_m[:, :2] > low - beside_m).all(axis=1)
-    found = np.flatnonzero(candidates & (scene.points_m[:, :2] < high + beside_m).all(axis=1))
+    found = scene.rows_between(low - beside_m, high + beside_m)
+    found = found[scene.is_ground[found] & (scene.height_m[found] > LEAST_HEIGHT_M)]
     if not len(found):
         return mask
     distance, _ = cKDTree(places).query(scene.points_m[found, :2], distance_upper_bound=beside_m)

@@ -40,17 +40,17 @@ class Alignment:
 
 
 def align_surface(
-    surface_m: Float64Array, weights: Float64Array, points_m: Float64Array, gate_m: float, spacing_m: float, stillness: float
+    surface_m: Float64Array, weights: Float64Array, points_m: Float64Array, gate_m2: Float64Array, spacing_m: float, stillness: float
 ) -> Alignment:
-    """Search the shift within `gate_m`, then refine it together with the turn.
+    """Search the shift within the gate, then refine it together with the turn.
 
     Args:
         surface_m: (M, 3) the object where it is expected, M >= 1.
         weights: (M,) how much each surface point counts.
         points_m: (K, 3) what the new frame holds around there.
-        gate_m: how far from the expected place to look.
+        gate_m2: (2, 2) how far from the expected place to look: shifts s with s G^-1 s <= 1.
         spacing_m: distance between neighbouring points at this range.
-        stillness: how much of the match a shift as long as the gate must gain to be believed, 0 to 1.
+        stillness: how much of the match a shift as long as the gate reaches must gain to be believed, 0 to 1.
     """
     anchor = (surface_m[:, :2].min(axis=0) + surface_m[:, :2].max(axis=0)) / 2
     if len(points_m) == 0:
@@ -60,16 +60,17 @@ def align_surface(
         chosen = np.linspace(0, len(surface_m) - 1, MAX_SURFACE_POINTS).astype(np.int64)
         surface_m, weights = surface_m[chosen], weights[chosen]
     weights = weights / weights.sum()
-    shift = _search_shift(surface_m, weights, points_m, gate_m, spacing_m, stillness)
+    shift = _search_shift(surface_m, weights, points_m, gate_m2, spacing_m, stillness)
     return _refine(surface_m, weights, points_m, anchor, shift, spacing_m)
 
 
 def _search_shift(
-    surface_m: Float64Array, weights: Float64Array, points_m: Float64Array, gate_m: float, spacing_m: float, stillness: float
+    surface_m: Float64Array, weights: Float64Array, points_m: Float64Array, gate_m2: Float64Array, spacing_m: float, stillness: float
 ) -> Float64Array:
-    extent = np.ptp(surface_m, axis=0) + np.array([2 * gate_m, 2 * gate_m, 0.0]) + 1.2
+    reach = np.append(np.sqrt(np.diag(gate_m2)), 0.0)
+    extent = np.ptp(surface_m, axis=0) + 2 * reach + 1.2
     cell = max(0.15, 0.7 * spacing_m, float((np.prod(extent) / MAX_GRID_CELLS) ** (1 / 3)))
-    low = surface_m.min(axis=0) - np.array([gate_m, gate_m, 0.0]) - 0.6
+    low = surface_m.min(axis=0) - reach - 0.6
     shape = np.ceil(extent / cell).astype(np.int64) + 1
     index = np.floor((points_m - low) / cell).astype(np.int64)
     index = index[((index >= 0) & (index < shape)).all(axis=1)]
@@ -80,15 +81,15 @@ def _search_shift(
     distance = ndimage.distance_transform_edt(empty)
     closeness = np.exp(-((distance / 1.5) ** 2)).astype(np.float32).ravel()
 
-    steps = int(np.floor(gate_m / cell))
-    across, along = np.meshgrid(np.arange(-steps, steps + 1), np.arange(-steps, steps + 1), indexing="ij")
+    steps = np.floor(reach[:2] / cell).astype(np.int64)
+    across, along = np.meshgrid(*(np.arange(-count, count + 1) for count in steps), indexing="ij")
     offsets = np.column_stack([across.ravel(), along.ravel()])
-    length = np.hypot(offsets[:, 0], offsets[:, 1]) * cell
-    offsets, length = offsets[length <= gate_m + 1e-9], length[length <= gate_m + 1e-9]
+    squared = np.einsum("ki,ij,kj->k", offsets, np.linalg.inv(gate_m2) * cell**2, offsets)
+    offsets, length = offsets[squared <= 1 + 1e-9], np.sqrt(squared[squared <= 1 + 1e-9])
     base = np.floor((surface_m - low) / cell).astype(np.int64)
     flat = (base[:, 0] * shape[1] + base[:, 1]) * shape[2] + base[:, 2]
     moved = flat[None, :] + ((offsets[:, 0] * shape[1] + offsets[:, 1]) * shape[2])[:, None]
-    score = closeness[moved] @ weights - stillness * length / gate_m
+    score = closeness[moved] @ weights - stillness * length
     return np.asarray(offsets[int(np.argmax(score))] * cell, dtype=np.float64)
 
 

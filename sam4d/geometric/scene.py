@@ -76,6 +76,14 @@ class FrameScene:
         """x, y and height above ground of some points, float32 (K, 3): on a slope, objects stand upright in them."""
         return np.column_stack([self.points_m[rows, :2], self.height_m[rows]])
 
+    def rows_between(self, low_m: NDArray[np.floating], high_m: NDArray[np.floating]) -> NDArray[np.int64]:
+        """Points whose x and y lie strictly between (2,) and (2,), int64 (K,), ascending; rows that are not valid lie at 0."""
+        # One axis after the other on what is left: several times faster than both on the whole sweep.
+        x = self.points_m[:, 0]
+        rows = np.flatnonzero((x > low_m[0]) & (x < high_m[0]))
+        y = self.points_m[rows, 1]
+        return np.asarray(rows[(y > low_m[1]) & (y < high_m[1])])
+
     @property
     def cameras(self) -> tuple[str, ...]:
         """The cameras that have an image on this frame."""

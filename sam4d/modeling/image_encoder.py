@@ -5,6 +5,7 @@ Hiera: arXiv 2306.00989, in the form of SAM 2 (arXiv 2408.00714); sizes are thos
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,7 +90,8 @@ class Hiera(nn.Module):
         last_blocks = np.cumsum(_STAGE_BLOCKS) - 1
         outputs = []
         for index, block in enumerate(self.blocks):
-            x = block(x)
+            assert isinstance(block, HieraBlock)
+            x = _by_bands(block, x)
             if index in last_blocks:
                 outputs.append(x.permute(0, 3, 1, 2))
         return outputs
@@ -158,19 +160,22 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, width) -> (B, H, W, out_width), or half of H and W where pooled."""
-        projected = self.qkv(x)
-        if self.window:
+        height, width = x.shape[1:3]
+        if self.window and height % self.window == width % self.window == 0:
+            projected = self.qkv(_to_windows(x, self.window))
+        elif self.window:
             # What fills up windows is zero before its projection, and attended to.
-            projected = _to_windows(projected, self.window, filled_with=self.qkv.bias)
+            projected = _to_windows(self.qkv(x), self.window, filled_with=self.qkv.bias)
+        else:
+            projected = self.qkv(x)
         queries, keys, values = projected.chunk(3, dim=-1)
         if self.pooled:
-            queries = _pool(queries)
+            queries, height, width = _pool(queries), height // 2, width // 2
         side = queries.shape[1:3]
         attended = functional.scaled_dot_product_attention(self._heads_first(queries), self._heads_first(keys), self._heads_first(values))
         attended = attended.transpose(1, 2).reshape(len(queries), *side, -1)
         if self.window:
-            height, width = (length // 2 if self.pooled else length for length in x.shape[1:3])
-            attended = _from_windows(attended, side[0], len(x), height, width)
+            attended = _from_windows(attended, len(x), height, width)
         answer: Tensor = self.proj(attended)
         return answer
 
@@ -219,24 +224,61 @@ class Projection(nn.Module):
         return projected.movedim(-1, 1)
 
 
+def _by_bands(block: HieraBlock, x: Tensor) -> Tensor:
+    """A block's answer to (B, H, W, C), on a CPU one row of windows after the other where it looks no farther than its windows.
+
+    What lies between its layers then stays in the caches, and no large memory is asked for again and again.
+    """
+    window = block.attn.window
+    if x.device.type != "cpu" or not window:
+        whole: Tensor = block(x)
+        return whole
+    return torch.cat([block(band) for band in torch.split(x, window, dim=1)], dim=1)
+
+
 def _pool(x: Tensor) -> Tensor:
     """(B, H, W, C) -> (B, H / 2, W / 2, C): the maximum of 2 x 2 tokens."""
     return functional.max_pool2d(x.permute(0, 3, 1, 2), kernel_size=2).permute(0, 2, 3, 1)
 
 
-def _to_windows(x: Tensor, side: int, filled_with: Tensor) -> Tensor:
+def _to_windows(x: Tensor, side: int, filled_with: Tensor | None = None) -> Tensor:
     """(B, H, W, C) -> (B * windows, side, side, C). Windows at the right and at the bottom are filled up with a vector (C,)."""
     batch, height, width, channels = x.shape
-    rows, columns = -(-height // side), -(-width // side)
-    if (rows * side, columns * side) != (height, width):
-        filled = filled_with.to(x.dtype).expand(batch, rows * side, columns * side, channels).clone()
-        filled[:, :height, :width] = x
-        x = filled
-    return x.view(batch, rows, side, columns, side, channels).transpose(2, 3).reshape(-1, side, side, channels)
+    windows = x.new_empty(batch, -(-height // side), -(-width // side), side, side, channels)
+    if filled_with is not None:
+        windows[:, -1, :, (height - 1) % side + 1 :] = filled_with.to(x.dtype)
+        windows[:, :, -1, :, (width - 1) % side + 1 :] = filled_with.to(x.dtype)
+    for part, pixels in _alike(windows, x):
+        part.copy_(pixels)
+    return windows.flatten(0, 2)
 
 
-def _from_windows(windows: Tensor, side: int, batch: int, height: int, width: int) -> Tensor:
+def _from_windows(windows: Tensor, batch: int, height: int, width: int) -> Tensor:
     """(batch * windows, side, side, C) -> (batch, height, width, C), without what filled the windows up. Inverse of `_to_windows`."""
-    rows, columns = -(-height // side), -(-width // side)
-    x = windows.view(batch, rows, columns, side, side, -1).transpose(2, 3)
-    return x.reshape(batch, rows * side, columns * side, -1)[:, :height, :width].contiguous()
+    side, channels = windows.shape[2:]
+    x = windows.new_empty(batch, height, width, channels)
+    for part, pixels in _alike(windows.view(batch, -(-height // side), -(-width // side), side, side, channels), x):
+        pixels.copy_(part)
+    return x
+
+
+def _alike(windows: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Windows (B, rows, columns, side, side, C) and pixels (B, H, W, C): the same places of both, in as few parts as have one shape each.
+
+    These are the whole windows, those cut off at the right, those cut off at the bottom, and the one in the corner.
+    """
+    side = windows.shape[3]
+    for top, rows, height in _whole_and_cut(x.shape[1], side):
+        for left, columns, width in _whole_and_cut(x.shape[2], side):
+            pixels = x[:, top : top + rows * height, left : left + columns * width]
+            part = windows[:, top // side :, left // side :][:, :rows, :columns, :height, :width]
+            yield part, pixels.view(len(x), rows, height, columns, width, -1).transpose(2, 3)
+
+
+def _whole_and_cut(length: int, side: int) -> Iterator[tuple[int, int, int]]:
+    """Of windows along a length: where they begin, how many, how long; first the whole ones, then one that is cut off."""
+    whole = length // side
+    if whole:
+        yield 0, whole, side
+    if length % side:
+        yield whole * side, 1, length % side

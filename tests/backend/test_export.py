@@ -17,7 +17,7 @@ from sam4d.simulation import SyntheticDrive
 from sam4d.structures import Clip, InputError
 
 PROJECT = Project(1, "drives", "")
-FOLDERS = ("label_02", "calib", "coco", "openlabel", "sequences", "sam4d_labels")
+FOLDERS = ("label_02", "calib", "coco", "openlabel", "sequences", "sam4d_labels", "cvat", "supervisely", "segments")
 """Where formats put their files that do not begin with the sequence's name."""
 
 

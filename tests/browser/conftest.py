@@ -24,6 +24,7 @@ from sam4d.predictor import build_predictor
 from sam4d.simulation import SyntheticDrive, simulate_drive
 from sam4d.structures import Clip, Masklet
 from tests.browser.labelling_page import LabellingPage
+from tests.browser.viewer_page import ViewerPage
 from tests.label_studio_server import LabelStudioServer
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -189,3 +190,20 @@ def labelling(
     yield page
     page.page.screenshot(path=pictures / "at-the-end.png")
     assert page.errors == []
+
+
+@pytest.fixture(scope="session")
+def seen_cars(drive: SyntheticDrive) -> list[Masklet]:
+    """Cars on all frames, those with the most points first."""
+    shown = [m for m in drive.masklets if m.label == "Car" and all(k in m.masks and m.masks[k].lidar_mask.sum() > 80 for k in range(5))]
+    seen = [m for m in shown if max(int(mask.sum()) for mask in m.masks[0].camera_masks.values()) > 500]
+    return sorted(seen, key=lambda masklet: -int(masklet.masks[0].lidar_mask.sum()))
+
+
+@pytest.fixture
+def viewer(labelling: LabellingPage, project: LabellingProject, pictures: Path) -> ViewerPage:
+    (task_id,) = project.task_ids
+    labelling.open_task(project.project.project_id, task_id)
+    viewer = ViewerPage(labelling.page, pictures)
+    viewer.wait_until_editable()
+    return viewer

@@ -298,6 +298,20 @@ export class LabelStudio {
     return { results: content.data?.result ?? [], object: notes.object, frames: notes.frames };
   }
 
+  /**
+   * Label Studio's own smart clicks do not wait for the draft. So it is saved as soon as a person who has painted reaches for anything
+   * beside the image, a tool or a label, and has the strokes before the click comes. As long as `page` is there.
+   */
+  saveStrokesInTime(page: Window): void {
+    const reach = (event: Event) => {
+      const onImage = event.type === "pointerdown" && (event.target as Element | null)?.closest("canvas, .konvajs-content");
+      if (!onImage) this.saveStrokes().catch(() => undefined); // the draft comes later then, as it does without this
+    };
+    const gone = new AbortController();
+    page.addEventListener("pagehide", () => gone.abort());
+    for (const type of ["pointerdown", "keydown"]) this.editorWindow.document.addEventListener(type, reach, { capture: true, signal: gone.signal });
+  }
+
   /** The backend knows strokes from the draft only, which Label Studio saves seconds after them. Throws RequestError where it cannot. */
   private async saveStrokes(): Promise<void> {
     const annotation = this.annotation;

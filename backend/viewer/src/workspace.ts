@@ -183,6 +183,7 @@ export class Workspace {
     this.editor = editor;
     this.readEditor();
     setInterval(() => this.readEditor(), WATCH_MS);
+    editor.saveStrokesInTime(window);
     window.addEventListener("pagehide", () => this.endKeeping());
   }
 

@@ -26,7 +26,9 @@ def test_nothing_is_lost_for_good(tmp_path: Path, label_format: LabelFormat) -> 
 
 def test_labels_are_renamed_or_left_out() -> None:
     renamed = labels_as("sequence", tiny_clip(), tiny_masklets(), {"Car": "vehicle.car", "Straßenschild": None})
-    text = renamed.files["tiny/labels/masks.json"].decode()
+    content = renamed.files["tiny/labels/masks.json"]
+    assert isinstance(content, bytes)
+    text = content.decode()
     assert '"vehicle.car"' in text
     assert '"Person on a bicycle"' in text, "what the map does not have stays"
     assert "Straßenschild" not in text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from converters.sequences import open_sequence, read_labels
 from sam4d.geometry import wrap_angle
 from sam4d.simulation import SyntheticDrive
 from sam4d.structures import Clip, InputError, Masklet
+from tests.converters.exports.peers import ask_peer, needs_peers
 from tests.converters.tiny_recording import FRAME_COUNT, tiny_clip, tiny_masklets
 
 
@@ -91,9 +91,6 @@ def test_the_number_of_a_point_is_class_times_thousand_plus_instance() -> None:
     assert all(VERSION in entry["filename"] for entry in found["panoptic"])
 
 
-PEERS = Path(__file__).parents[3] / ".venv-peers/bin/python"
-"""Where the field's own tools are installed (make peers), which do not go with our versions of numpy."""
-
 READ = """
 import json, sys
 from nuscenes.nuscenes import NuScenes
@@ -112,15 +109,12 @@ print(json.dumps({
 """
 
 
-@pytest.mark.skipif(not PEERS.exists(), reason="the development kit of nuScenes is not installed (make peers)")
+@needs_peers
 def test_the_development_kit_reads_the_same(tmp_path: Path, small_drive: SyntheticDrive) -> None:
     clip, masklets = small_drive.clip, small_drive.masklets
     write_whole_files({tmp_path / path: data for path, data in nuscenes_files(clip, masklets).items()})
     names = sorted({masklet.label for masklet in masklets})
-    command = [str(PEERS), "-W", "ignore", "-c", READ, str(tmp_path / clip.name), *names]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout.splitlines()[-1])
+    found = ask_peer(READ, tmp_path / clip.name, *names)
     for index, (frame, shown) in enumerate(zip(clip.frames, found["boxes"], strict=True)):
         assert frame.world_SE3_lidar is not None
         expected = []

@@ -137,3 +137,55 @@ def test_ego_motion_is_found_from_standing_structure() -> None:
     error = estimated.inverse() @ clip.lidar_SE3_lidar(1, 0)
     assert np.hypot(*error.translation_m[:2]) < 0.1
     assert abs(error.yaw_rad) < np.radians(0.3)
+
+
+def test_a_car_that_turns_at_a_crossing_is_followed() -> None:
+    radius_m, start = 9.0, 3
+    frames: list[list[Box]] = []
+    for k in range(12):
+        angle = max(0.0, 0.09 * (k - start))
+        x, y = 12 + 0.8 * min(k, start) + radius_m * np.sin(angle), -6 + radius_m * (1 - np.cos(angle))
+        frames.append([(float(x), float(y), 4.4, 1.8, 1.5, angle)])
+    clip, owners = made_clip(frames, ego_step_m=0.0)
+    for k, objects in enumerate(follow(clip, owners)):
+        assert iou(objects[0].lidar_mask, owners[k] == 0) > 0.8
+
+
+def test_two_cars_that_pass_each_other_keep_their_own_points() -> None:
+    frames: list[list[Box]] = [[(10 + 1.1 * k, 3.5, 4.4, 1.8, 1.5, 0.0), (22 - 1.1 * k, 6.0, 4.4, 1.8, 1.5, 0.0)] for k in range(11)]
+    clip, owners = made_clip(frames, ego_step_m=0.0)
+    for places in ((0,), (1,), (0, 1)):
+        for k, objects in enumerate(follow(clip, owners, places=places)):
+            for place in places:
+                assert iou(objects[place].lidar_mask, owners[k] == place) > 0.8
+
+
+NOTHING: Box = (0.0, 90.0, 0.3, 0.3, 0.5, 0.0)
+
+
+def behind_a_truck(hidden: Sequence[int], beside: Box | None = None) -> tuple[Clip, list[NDArray[np.int64]]]:
+    """A pedestrian who walks along a truck's far side and is not seen on some frames; perhaps another one who stands."""
+    truck: Box = (13.0, 4.0, 8.0, 2.4, 3.2, 0.0)
+    frames = []
+    for k in range(10):
+        walking: Box = (11.0 + 0.14 * k, 6.6, 0.5, 0.5, 1.75, 0.0)
+        frames.append([NOTHING if k in hidden else walking, truck, *([beside] if beside is not None else [])])
+    return made_clip(frames, ego_step_m=0.0)
+
+
+@pytest.mark.parametrize("beside", [None, (10.0, 6.6, 0.5, 0.5, 1.75, 0.0)])
+def test_a_pedestrian_is_found_again_behind_a_truck_and_takes_neither_it_nor_a_neighbour(beside: Box | None) -> None:
+    hidden = (4, 5, 6)
+    clip, owners = behind_a_truck(hidden, beside)
+    for k, objects in enumerate(follow(clip, owners)):
+        if k in hidden:
+            assert not objects[0].lidar_mask.any()
+        else:
+            assert iou(objects[0].lidar_mask, owners[k] == 0) > 0.7
+
+
+def test_a_person_does_not_grow_into_the_van_beside_which_it_stands() -> None:
+    frames: list[list[Box]] = [[(12.0, 3.0, 0.5, 0.5, 1.75, 0.0), (14.9, 3.3, 4.6, 1.9, 2.0, 0.0)]] * 10
+    clip, owners = made_clip(frames, ego_step_m=0.2)
+    for k, objects in enumerate(follow(clip, owners)):
+        assert iou(objects[0].lidar_mask, owners[k] == 0) > 0.75

@@ -75,6 +75,23 @@ def test_a_mask_prompt_is_the_mask_and_clicks_correct_it() -> None:
     assert 0 < corrected.sum() < masks["car"].sum()
 
 
+def test_what_was_painted_elsewhere_outlives_a_click() -> None:
+    """A stroke apart from the object, and its ragged edge: neither looks like the object, and no click speaks of them."""
+    _, scene, owned, masks = street_clip(BOXES)
+    rows, columns = np.nonzero(masks["car"])
+    painted = masks["car"].copy()
+    painted[rows.min() - 20 : rows.min() - 16, columns.min() : columns.max()] = True
+    painted[rows.max() - 2 : rows.max() + 9, columns.min() : columns.min() + 30] = True
+    middle = int(np.median(rows))
+    negative = PointPrompt(1, 0, "front", [[float(columns.max() - 6), float(middle)]], [0])
+    positive = PointPrompt(1, 0, "front", [[float(np.median(columns)), float(middle)]], [1])
+    prompt = MaskPrompt(1, 0, "front", painted)
+    np.testing.assert_array_equal(segment_camera(scene, FRONT, owned["car"], [prompt, positive]), painted)
+    corrected = segment_camera(scene, FRONT, owned["car"], [prompt, negative])
+    assert not corrected[middle, columns.max() - 6]
+    assert corrected[painted & ~masks["car"]].all()
+
+
 @pytest.mark.parametrize("how", ["click", "box"])
 def test_objects_without_points_are_found_in_the_image(how: str) -> None:
     image, masks = render(BOXES)

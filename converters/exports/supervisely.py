@@ -1,0 +1,158 @@
+"""Supervisely: a project of one point cloud episode, `supervisely/NAME/`, with its sweeps, its images and their calibration.
+
+    meta.json                                classes
+    key_id_map.json                          our number of every object, figure and episode key
+    NAME/annotation.json                     objects, and their figures by frame
+    NAME/frame_pointcloud_map.json           {frame number: sweep}
+    NAME/pointcloud/FRAME.pcd
+    NAME/related_images/FRAME_pcd/FRAME_CAMERA.png and FRAME_CAMERA.png.json
+
+A figure is an object's cuboid on a frame (`cuboid_3d`) or its points (`point_cloud`, rows of the sweep); both hang on one object, so that
+its class is of the shape "any". A cuboid's x is its width and its y its length; with no turn it looks along +y. Layout:
+docs.supervisely.com, "Point Cloud Episodes".
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+
+import numpy as np
+
+from converters.exports.distinct_objects import require_distinct_objects
+from converters.exports.recorded_files import frame_names, image_file
+from converters.exports.tokens import token
+from converters.exports.whole_output import FileContent, file_name
+from converters.point_cloud_files import format_pcd
+from sam4d.geometry import wrap_angle
+from sam4d.structures import Camera, Clip, Cuboid, Masklet, Sweep
+
+PROJECT_TYPE = "point_cloud_episodes"
+QUARTER_TURN_RAD = float(np.pi / 2)
+"""From the direction in which a cuboid without a turn looks (+y) to that of ours (+x)."""
+
+
+TIMES_END_NS = 253_402_300_800 * 10**9
+"""The year 10000, in which ISO 8601's years of four digits end."""
+
+
+def supervisely_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, FileContent]:
+    """A clip with its cuboids and points, {relative path: content}; sweeps and images are read when their files are written.
+
+    Raises:
+        InputError: two masklets with one object id.
+    """
+    require_distinct_objects(masklets)
+    name = file_name(clip.name)
+    project, episode = f"supervisely/{name}", f"supervisely/{name}/{name}"
+    names = frame_names(clip)
+    figures: dict[int, list[dict[str, object]]] = defaultdict(list)
+    for masklet in masklets:
+        for frame_index, figure in _figures(clip, masklet):
+            figures[frame_index].append(figure)
+    key = token("episode", clip.name)
+    annotation = {
+        "description": "",
+        "key": key,
+        "tags": [],
+        "objects": [{"key": _object_key(clip, each), "classTitle": each.label, "tags": []} for each in masklets],
+        "framesCount": len(clip),
+        "frames": [{"index": index, "figures": shown} for index, shown in sorted(figures.items())],
+    }
+    figure_keys = [figure["key"] for shown in figures.values() for figure in shown]
+    ids = {
+        "tags": {},
+        "objects": {_object_key(clip, each): each.object_id for each in masklets},
+        "figures": {figure_key: number for number, figure_key in enumerate(figure_keys, start=1)},
+        "videos": {key: 1},
+    }
+    files: dict[str, FileContent] = {
+        f"{project}/meta.json": _json_bytes(_meta(masklets)),
+        f"{project}/key_id_map.json": _json_bytes(ids),
+        f"{episode}/annotation.json": _json_bytes(annotation),
+        f"{episode}/frame_pointcloud_map.json": _json_bytes({str(index): f"{each}.pcd" for index, each in enumerate(names)}),
+    }
+    for frame, each in zip(clip.frames, names, strict=True):
+        files[f"{episode}/pointcloud/{each}.pcd"] = _pcd(frame.load_sweep)
+        for camera, load in frame.load_images.items():
+            ending, read = image_file(load)
+            image = f"{each}_{camera}{ending}"
+            place = f"{episode}/related_images/{each}_pcd/{image}"
+            files[place] = read
+            files[f"{place}.json"] = _json_bytes(_image(clip.cameras[camera], image, frame.timestamp_ns))
+    return files
+
+
+def _meta(masklets: Sequence[Masklet]) -> dict[str, object]:
+    classes = [
+        {"title": label, "shape": "any", "color": f"#{token('colour', label)[:6].upper()}", "geometry_config": {}, "id": number}
+        for number, label in enumerate(sorted({masklet.label for masklet in masklets}), start=1)
+    ]
+    return {"classes": classes, "tags": [], "projectType": PROJECT_TYPE}
+
+
+def _object_key(clip: Clip, masklet: Masklet) -> str:
+    return token("object", clip.name, masklet.object_id)
+
+
+def _figures(clip: Clip, masklet: Masklet) -> list[tuple[int, dict[str, object]]]:
+    """Frame index and figure."""
+    geometries: list[tuple[int, str, dict[str, object]]] = []
+    for frame_index, cuboid in masklet.cuboids.items():
+        geometries.append((frame_index, "cuboid_3d", _cuboid_geometry(cuboid)))
+    for frame_index, masks in masklet.masks.items():
+        if masks.lidar_mask.any():
+            geometries.append((frame_index, "point_cloud", {"indices": np.flatnonzero(masks.lidar_mask).tolist()}))
+    return [
+        (
+            frame_index,
+            {
+                "key": token("figure", clip.name, masklet.object_id, frame_index, kind),
+                "objectKey": _object_key(clip, masklet),
+                "geometryType": kind,
+                "geometry": geometry,
+            },
+        )
+        for frame_index, kind, geometry in geometries
+    ]
+
+
+def _cuboid_geometry(cuboid: Cuboid) -> dict[str, object]:
+    length, width, height = cuboid.size_lwh_m
+    return {
+        "position": _xyz(*cuboid.center_m),
+        "rotation": _xyz(0.0, 0.0, wrap_angle(cuboid.yaw_rad - QUARTER_TURN_RAD)),
+        "dimensions": _xyz(width, length, height),
+    }
+
+
+def _xyz(x: float, y: float, z: float) -> dict[str, float]:
+    return {"x": float(x), "y": float(y), "z": float(z)}
+
+
+def _image(camera: Camera, name: str, timestamp_ns: int | None) -> dict[str, object]:
+    intrinsics = [camera.fx_px, 0.0, camera.cx_px, 0.0, camera.fy_px, camera.cy_px, 0.0, 0.0, 1.0]
+    sensor = {
+        # LiDAR to camera: the first three rows.
+        "extrinsicMatrix": camera.lidar_SE3_cam.inverse().matrix[:3].ravel().tolist(),
+        "intrinsicMatrix": [float(value) for value in intrinsics],
+    }
+    meta: dict[str, object] = {"deviceId": camera.name, "sensorsData": sensor}
+    if timestamp_ns is not None and 0 <= timestamp_ns < TIMES_END_NS:
+        meta["timestamp"] = _iso_time(timestamp_ns)
+    return {"name": name, "meta": meta}
+
+
+def _iso_time(timestamp_ns: int) -> str:
+    seconds, rest_ns = divmod(timestamp_ns, 10**9)
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}.{rest_ns:09d}Z"
+
+
+def _pcd(load_sweep: Callable[[], Sweep]) -> Callable[[], bytes]:
+    return lambda: format_pcd(load_sweep())
+
+
+def _json_bytes(document: object) -> bytes:
+    return (json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n").encode()
