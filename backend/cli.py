@@ -84,6 +84,16 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     imports.add_argument("sequences", nargs="+", metavar="SEQUENCE", help="folder of a drive")
     imports.add_argument("--project", required=True, metavar="NAME", help="made where there is none of this name")
     imports.add_argument("--labels", help="with commas between (default: the project's own, else Car,Truck,Bus,Pedestrian,...)")
+    imports.add_argument("--with-labels", action="store_true", help="the drives' own labels become annotations, to be corrected")
+    imports.add_argument(
+        "--label-map", metavar="FILE", help="for --with-labels: a JSON object {their label: our name, or null to leave it out}"
+    )
+    imports.add_argument(
+        "--masks-per-task",
+        type=_positive,
+        metavar="N",
+        help="for --with-labels: further objects get their cuboids alone (default: SAM4D_MASKS_PER_TASK, else 60)",
+    )
     imports.add_argument("--frames-per-task", type=int, default=20, metavar="N", help="default %(default)s")
     imports.add_argument("--overlap", type=int, default=2, metavar="N", help="frames that consecutive tasks share (default %(default)s)")
     imports.add_argument("--range", type=float, default=50.0, metavar="METRES", help="of the bird's-eye view (default %(default)s)")
@@ -136,9 +146,11 @@ def _add_files(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--format", choices=LABEL_FORMATS, default="sequence", help="a whole sequence folder, or the labels as another format"
     )
     convert.add_argument("--sequence", metavar="NAME", help="which one, where IN holds several")
+    convert.add_argument("--between-keyframes", action="store_true", help="nuScenes: all sweeps, not only the labelled keyframes")
     convert.add_argument("--estimate-poses", action="store_true", help="from the sweeps alone, by KISS-ICP (extra: poses)")
     convert.add_argument("--without-labels", action="store_true", help="the recording alone")
     convert.add_argument("--label-map", metavar="FILE", help="a JSON object {our label: their name, or null to leave it out}")
+    convert.add_argument("--resume", action="store_true", help="go on with what an interrupted run of the same command left behind")
     convert.add_argument("--overwrite", action="store_true", help="replace what is there")
 
     label_config = words.add_parser("label-config", help="print the labelling configuration of a drive")

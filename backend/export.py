@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from backend.label_studio import LabelledTask, Labels, LabelStudioClient, Project
 from converters.exports import FileContent, LabelFormat, Window, file_name, join_windows, labels_as, write_whole_files
+from converters.packed_masks import PackedMasks
 from converters.reconcile import regions_to_masklets
 from converters.tasks import TaskWindow, parse_task_data
 from sam4d.structures import Clip, InputError
@@ -26,13 +28,6 @@ class ExportedSequence:
     labelled_tasks: int
     tasks: int
     lost: str | None = None
-
-
-@dataclass(frozen=True)
-class _LabelledWindow:
-    task_id: int
-    window: TaskWindow
-    labels: Labels | None
 
 
 def export_project(
@@ -64,27 +59,30 @@ def export_project(
             way. Nothing is written then.
     """
     tasks = client.tasks(project)
-    windows: dict[str, list[_LabelledWindow]] = {}
+    task_counts: Counter[str] = Counter()
+    clips: dict[str, Clip] = {}
+    windows: dict[str, list[Window]] = {}
     for index, task in enumerate(tasks):
         with _named(task.task_id):
             window = parse_task_data(task.data)
+        task_counts[window.sequence] += 1
         labels = choose_labels(client.labelled_task(task), include)
-        windows.setdefault(window.sequence, []).append(_LabelledWindow(task.task_id, window, labels))
+        if labels is not None:
+            if window.sequence not in clips:
+                clips[window.sequence] = open_clip(window.sequence)
+            windows.setdefault(window.sequence, []).append(read_window(task.task_id, window, labels, clips[window.sequence]))
         progress(index + 1, len(tasks))
     files: dict[Path, FileContent] = {}
     exported: dict[str, ExportedSequence] = {}
-    for address, labelled in windows.items():
-        read = [item for item in labelled if item.labels is not None]
-        if not read:
-            continue
-        clip = open_clip(address)
+    for address, read in windows.items():
+        clip = clips[address]
         name = file_name(clip.name)
         if name in exported:
             raise InputError(f"project {project.title!r}", "sequences of distinct names", f"two of the name {name}")
-        masklets = join_windows([read_window(item, clip) for item in read])
+        masklets = join_windows(read)
         labels_of_clip = labels_as(export_format, clip, masklets, label_map)
         files |= {output / path: data for path, data in labels_of_clip.files.items()}
-        exported[name] = ExportedSequence(name, len(masklets), len(read), len(labelled), labels_of_clip.lost)
+        exported[name] = ExportedSequence(name, len(masklets), len(read), task_counts[address], labels_of_clip.lost)
     if not exported:
         hint = "" if include == "predictions" else " (--include drafts or predictions takes more)"
         raise InputError(f"project {project.title!r}", f"at least one task with labels{hint}", f"none among {len(tasks)} tasks")
@@ -102,13 +100,13 @@ def choose_labels(task: LabelledTask, include: Include) -> Labels | None:
     return max(candidates, key=lambda labels: labels.updated_at, default=None)
 
 
-def read_window(labelled: _LabelledWindow, clip: Clip) -> Window:
-    """The objects of one task. `clip`: the whole sequence."""
-    window, labels = labelled.window, labelled.labels
+def read_window(task_id: int, window: TaskWindow, labels: Labels, clip: Clip) -> Window:
+    """The objects of one task, their masks packed: a long drive has thousands. `clip`: the whole sequence."""
     shown = clip.window(window.first_frame, window.frame_count)
-    with _named(labelled.task_id):
-        masklets = tuple(regions_to_masklets(labels.result if labels is not None else (), window, shown))
-    return Window(window.first_frame, window.frame_count, masklets)
+    with _named(task_id):
+        masklets = regions_to_masklets(labels.result, window, shown)
+    packed = tuple(replace(masklet, masks=PackedMasks(masklet.masks)) for masklet in masklets)
+    return Window(window.first_frame, window.frame_count, packed)
 
 
 @contextlib.contextmanager

@@ -210,6 +210,11 @@ class LabelStudioClient:
                 task=task.task_id, result=[dict(region) for region in result], score=score, model_version=model_version
             )
 
+    def add_annotation(self, task_id: int, result: Sequence[Result]) -> None:
+        """Labels as if a person had submitted them: they can be opened and corrected."""
+        with self._asking(f"the annotation of task {task_id}"):
+            self._sdk.annotations.create(task_id, result=[dict(region) for region in result])
+
     def delete_prediction(self, labels: Labels) -> None:
         with self._asking(f"prediction {labels.number}"):
             self._sdk.predictions.delete(labels.number)

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.derived_files import DerivedFiles, Progress, local_files_address
+from backend.existing_labels import existing_regions
 from backend.label_studio import LabelStudioClient, Project
 from backend.viewer_page import NOT_BUILT, PAGE, ViewerPage, place_viewer
+from converters.exports.formats import relabelled
 from converters.exports.whole_output import whole_directory
 from converters.label_config import VIEWER_HTML, build_label_config, camera_tags, parse_label_config
-from converters.sequences import check_sequence, open_sequence_folder
+from converters.sequences import check_sequence, open_sequence_folder, read_labels
 from converters.sequences.sequence_folder import SEQUENCE_FILE, ImageFile, SweepFile
 from converters.tasks import TaskWindow, build_task_data, frame_windows, parse_task_data
 from sam4d.geometry import BirdsEyeView
-from sam4d.structures import Clip, InputError
+from sam4d.predictor import Predictor
+from sam4d.structures import Clip, InputError, Masklet
 
 DEFAULT_LABELS = ("Car", "Truck", "Bus", "Pedestrian", "Cyclist", "Motorcycle", "Object")
 BACKEND_TITLE = "SAM4D"
@@ -45,14 +48,28 @@ class ImportOptions:
 
 
 @dataclass(frozen=True)
+class WithLabels:
+    """That the labels which drives bring along become annotations of their tasks.
+
+    predictor: finds the cameras' masks of objects that only have cuboids. masks_per_task: brush masks that a task gets at the most.
+    label_map: our name for each of theirs, None to leave such objects out.
+    """
+
+    predictor: Predictor
+    masks_per_task: int
+    label_map: Mapping[str, str | None] | None = None
+
+
+@dataclass(frozen=True)
 class ImportedSequence:
-    """What became of one drive. `notes`: what is odd in it, but no obstacle."""
+    """What became of one drive. `notes`: what is odd in it, but no obstacle. labelled_objects: in its new tasks together."""
 
     name: str
     address: str
     new_tasks: int
     tasks: int
     notes: tuple[str, ...]
+    labelled_objects: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +78,7 @@ class _Drive:
     clip: Clip
     notes: tuple[str, ...]
     windows: tuple[tuple[int, int], ...]
+    masklets: tuple[Masklet, ...] = ()
 
 
 def import_sequences(
@@ -72,6 +90,7 @@ def import_sequences(
     backend: BackendAddress | None,
     model_version: str,
     options: ImportOptions = ImportOptions(),
+    with_labels: WithLabels | None = None,
     viewer_page: Path = PAGE,
     progress: Progress = lambda step, done, total: None,
 ) -> tuple[Project, tuple[ImportedSequence, ...]]:
@@ -82,6 +101,7 @@ def import_sequences(
             under `sequences/`, hard-linked where possible; what is made of them lies under `derived/`.
         backend: connected to the project; None connects none.
         model_version: whose predictions the project shows.
+        with_labels: the drives' own labels become annotations of the new tasks; a new project has their labels, where `options` names none.
         viewer_page: the built 3D view; where it is not there, a new project goes without.
 
     Raises:
@@ -95,9 +115,10 @@ def import_sequences(
         raise InputError("range", "5 to 400 metres", f"{options.range_m:g}")
     client.check_access()
     data_root = data_root.resolve()
-    drives = tuple(_read_drive(Path(path), options, progress) for path in paths)
+    drives = tuple(_read_drive(Path(path), options, with_labels, progress) for path in paths)
     project = client.find_project(title)
     _require_one_rig(drives, project, options)
+    labels = _labels(drives, project, options)
 
     with _undone_on_failure() as undo:
         views = [BirdsEyeView(options.range_m, options.metres_per_pixel, drive.clip.forward) for drive in drives]
@@ -107,7 +128,6 @@ def import_sequences(
         if viewer is not None and viewer.is_new:
             undo.append(lambda: viewer.remove(data_root))
         if project is None:
-            labels = options.labels or DEFAULT_LABELS
             config = build_label_config(drives[0].clip.cameras, labels, viewer=viewer is not None)
             project = client.create_project(title, config, description="Made by `sam4d import`", model_version=model_version)
             undo.append(lambda created=project: client.delete_project(created))  # type: ignore[misc]
@@ -126,7 +146,12 @@ def import_sequences(
             data = [_task_data(files, TaskWindow(address, first, count, view), viewer) for first, count in missing]
             task_ids = client.add_tasks(project, data)
             undo.append(lambda added=task_ids: client.delete_tasks(added))  # type: ignore[misc]
-            imported.append(ImportedSequence(drive.clip.name, address, len(task_ids), len(drive.windows), drive.notes))
+            made_tasks = {
+                task_id: TaskWindow(address, first, count, view) for task_id, (first, count) in zip(task_ids, missing, strict=True)
+            }
+            objects, label_notes = _annotate(client, drive, made_tasks, with_labels, progress) if with_labels is not None else (0, [])
+            notes = (*drive.notes, *label_notes)
+            imported.append(ImportedSequence(drive.clip.name, address, len(task_ids), len(drive.windows), notes, objects))
     return project, tuple(imported)
 
 
@@ -143,14 +168,50 @@ def _undone_on_failure() -> Iterator[list[Callable[[], None]]]:
         raise
 
 
-def _read_drive(path: Path, options: ImportOptions, progress: Progress) -> _Drive:
+def _annotate(
+    client: LabelStudioClient, drive: _Drive, tasks: Mapping[int, TaskWindow], with_labels: WithLabels, progress: Progress
+) -> tuple[int, list[str]]:
+    """The drive's labels as annotations of its new tasks: how many objects in all, and what was too much for the page."""
+    objects, notes = 0, []
+    for done, (task_id, window) in enumerate(tasks.items(), start=1):
+        clip = drive.clip.window(window.first_frame, window.frame_count)
+        found = existing_regions(drive.masklets, window, clip, with_labels.predictor, with_labels.masks_per_task)
+        if found.regions:
+            client.add_annotation(task_id, found.regions)
+        objects += found.objects
+        limit = f"for at most {with_labels.masks_per_task} masks (--masks-per-task)"
+        if found.cuboids_alone:
+            notes.append(f"task {task_id}: {found.cuboids_alone} of {found.objects} labelled objects as cuboids alone, {limit}")
+        if found.left_out:
+            notes.append(f"task {task_id}: {found.left_out} labelled objects without cuboids left out, {limit}")
+        progress(f"labels of {drive.clip.name}", done, len(tasks))
+    return objects, notes
+
+
+def _labels(drives: Sequence[_Drive], project: Project | None, options: ImportOptions) -> tuple[str, ...]:
+    """The labels of the project. Raises InputError where a drive's object has another."""
+    known = tuple(dict.fromkeys(masklet.label for drive in drives for masklet in drive.masklets))
+    labels = parse_label_config(project.label_config).labels if project is not None else options.labels or known or DEFAULT_LABELS
+    for drive in drives:
+        strange = next((masklet.label for masklet in drive.masklets if masklet.label not in labels), None)
+        if strange is not None:
+            raise InputError(
+                f"labels of {drive.clip.name}", f"those of the project ({_listed(labels)}); --label-map renames others", repr(strange)[:80]
+            )
+    return labels
+
+
+def _read_drive(path: Path, options: ImportOptions, with_labels: WithLabels | None, progress: Progress) -> _Drive:
     if path.is_dir() and not (path / SEQUENCE_FILE).is_file():
         raise InputError(str(path), f"a sequence folder (with a {SEQUENCE_FILE}); `sam4d convert` makes one of other layouts", "none")
     clip = open_sequence_folder(path)
     windows = frame_windows(len(clip), options.frames_per_task, options.overlap)
     notes = check_sequence(clip, lambda done, total: progress(f"checking {clip.name}", done, total))
     source = (path.parent if path.name == SEQUENCE_FILE else path).resolve()
-    return _Drive(source, clip, notes, tuple(windows))
+    masklets = () if with_labels is None else relabelled(read_labels(path, clip), with_labels.label_map)
+    if with_labels is not None and not masklets:
+        notes = (*notes, "no labels to bring along")
+    return _Drive(source, clip, notes, tuple(windows), masklets)
 
 
 def _require_one_rig(drives: Sequence[_Drive], project: Project | None, options: ImportOptions) -> None:

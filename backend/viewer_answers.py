@@ -9,15 +9,13 @@ from typing import cast
 from backend.answers import Answer, answer_prompt, engine_keeps_up, feed, take_over, unused_object_id
 from backend.edits import take_viewer_edits
 from backend.sessions import LabelledObject, OpenTask
-from converters.columns import standing_points
+from converters.columns import standing_inside
 from converters.drawn_regions import BIRDS_EYE_BRUSH
 from converters.reconcile import regions_to_masklets
 from converters.regions import masklet_to_regions
 from converters.viewer_requests import CuboidsRequest, FitRequest, FollowRequest, ReadRequest, ViewerRequest
 from sam4d.session import empty_masks
 from sam4d.structures import LIDAR, Cuboid, InputError, Masklet, MaskPrompt, ObjectMasks
-
-INSIDE_MARGIN_M = 0.05
 
 
 def answer_viewer(task: OpenTask, request: ViewerRequest, version: str, seconds: float, clock: Callable[[], float]) -> Answer:
@@ -88,8 +86,7 @@ def _inside(task: OpenTask, labelled: LabelledObject, frame_index: int, cuboid: 
     object_id = labelled.masklet.object_id
     frame = task.clip.frames[frame_index]
     points_m = frame.load_sweep().points_m
-    inside = cuboid.contains(points_m, margin_m=INSIDE_MARGIN_M)
-    inside &= standing_points(points_m, inside)
+    inside = standing_inside(points_m, cuboid)
     if not inside.any():
         return replace(empty_masks(task.clip, object_id, frame_index, len(points_m)), score=1.0)
     if object_id not in task.session.object_ids and labelled.masklet.masks:

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sam4d.geometry import BirdsEyeView, BoolArray, Float64Array
+from sam4d.structures import Cuboid
 
 _CELL_M = 4.0
 _REACH_M = 200.0
 _ABOVE_GROUND_M = 0.2
 _TALLEST_M = 4.5
+_INSIDE_MARGIN_M = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,12 @@ def standing_points(points_m: NDArray[np.floating], among: BoolArray) -> BoolArr
         height_m = points_m[among, 2] - coarse_ground(points_m).at(points_m[among, :2])
         chosen[among] = (height_m > _ABOVE_GROUND_M) & (height_m < _TALLEST_M)
     return chosen
+
+
+def standing_inside(points_m: NDArray[np.floating], cuboid: Cuboid) -> BoolArray:
+    """The points inside a cuboid, a little wider than it is, that stand on the ground rather than belong to it, bool (N,)."""
+    inside = cuboid.contains(points_m, margin_m=_INSIDE_MARGIN_M)
+    return inside & standing_points(points_m, inside)
 
 
 def standing_under_mask(points_m: NDArray[np.floating], view: BirdsEyeView, mask: BoolArray) -> BoolArray:

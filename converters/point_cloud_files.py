@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import cv2
 import lzf
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.ascii_table import read_ascii_table
 from sam4d.structures import InputError, Sweep
 
 PcdEncoding: TypeAlias = Literal["ascii", "binary", "binary_compressed"]
@@ -81,18 +83,48 @@ def parse_pcd(data: bytes, where: str) -> Sweep:
     intensity = _intensity_field(header.fields)
     if intensity is not None:
         chosen.append(intensity)
+    columns: Sequence[NDArray[np.generic]]
     if header.data_mode == "ascii":
-        columns = _ascii_columns(data, header, chosen, where)
+        places = [field.column for field in chosen]
+        columns = list(read_ascii_table(data, header.body_start, header.point_count, header.columns, places, where, "POINTS").T)
     elif header.data_mode == "binary":
-        columns = _binary_columns(data, header, chosen, where)
+        _require_bytes(len(data) - header.body_start, header.point_count * header.point_bytes, header, where)
+        places = [field.offset for field in chosen]
+        formats = [field.dtype for field in chosen]
+        return rows_to_sweep(data, header.body_start, header.point_count, header.point_bytes, places, formats)
     else:
         columns = _compressed_columns(data, header, chosen, where)
-    values = np.empty((header.point_count, 3), dtype=np.float32)
+    return columns_to_sweep(columns)
+
+
+def columns_to_sweep(columns: Sequence[NDArray[np.generic]]) -> Sweep:
+    """x, y, z and, where there are four, intensity: numbers (N,) of any type."""
+    values = np.empty((len(columns[0]), 3), dtype=np.float32)
     # A double beyond float32 becomes infinite, which is what a point that is not there looks like.
     with np.errstate(over="ignore", invalid="ignore"):
         for axis in range(3):
             values[:, axis] = columns[axis]
-        return Sweep(values, columns[3].astype(np.float32) if intensity is not None else None)
+        return Sweep(values, columns[3].astype(np.float32) if len(columns) > 3 else None)
+
+
+def rows_to_sweep(
+    data: bytes, start: int, count: int, row_bytes: int, offsets: Sequence[int], formats: Sequence[np.dtype[np.generic]]
+) -> Sweep:
+    """A sweep out of rows of bytes: where in a row x, y, z and perhaps the intensity stand, and as what. The bytes must be there."""
+    floats = set(formats) == {np.dtype("<f4")}
+    if floats and row_bytes == 16 and list(offsets) == [0, 4, 8, 12] and count:
+        # The usual file, four floats a row: OpenCV drops the fourth as it drops an image's opacity, many times faster than a copy of parts.
+        whole = np.frombuffer(data[start : start + 16 * count], dtype="<f4").reshape(1, count, 4)
+        return Sweep(cv2.cvtColor(whole, cv2.COLOR_BGRA2BGR).reshape(count, 3).astype(np.float32, copy=False), whole[0, :, 3].copy())
+    names = ["x", "y", "z", "intensity"][: len(offsets)]
+    layout = np.dtype({"names": names, "formats": list(formats), "offsets": list(offsets), "itemsize": row_bytes})
+    table = np.frombuffer(data, layout, count=count, offset=start)
+    if not floats or row_bytes < 12 or [offset - offsets[0] for offset in offsets[:3]] != [0, 4, 8]:
+        return columns_to_sweep([table[name] for name in names])
+    # Twelve bytes at once are copied several times faster than three numbers.
+    places = np.dtype({"names": ["xyz"], "formats": ["V12"], "offsets": [offsets[0]], "itemsize": row_bytes})
+    xyz = np.ascontiguousarray(np.frombuffer(data, places, count=count, offset=start)["xyz"]).view("<f4").reshape(-1, 3)
+    return Sweep(xyz, table["intensity"].copy() if len(offsets) > 3 else None)
 
 
 def format_pcd(sweep: Sweep, encoding: PcdEncoding = "binary") -> bytes:
@@ -215,20 +247,6 @@ def _intensity_field(fields: Sequence[_Field]) -> _Field | None:
     return next((single[name] for name in INTENSITY_NAMES if name in single), None)
 
 
-def _binary_columns(data: bytes, header: _Header, chosen: Sequence[_Field], where: str) -> list[NDArray[np.generic]]:
-    _require_bytes(len(data) - header.body_start, header.point_count * header.point_bytes, header, where)
-    layout = np.dtype(
-        {
-            "names": [f"column_{k}" for k in range(len(chosen))],
-            "formats": [field.dtype for field in chosen],
-            "offsets": [field.offset for field in chosen],
-            "itemsize": header.point_bytes,
-        }
-    )
-    table = np.frombuffer(data, layout, count=header.point_count, offset=header.body_start)
-    return [table[name] for name in layout.names or ()]
-
-
 def _compressed_columns(data: bytes, header: _Header, chosen: Sequence[_Field], where: str) -> list[NDArray[np.generic]]:
     start = header.body_start + 8
     if len(data) < start:
@@ -250,43 +268,6 @@ def _compressed_columns(data: bytes, header: _Header, chosen: Sequence[_Field], 
     raw = _decompress(data[start : start + packed_bytes], raw_bytes, where)
     # The fields lie one after the other, each with all its points.
     return [np.frombuffer(raw, field.dtype, count=header.point_count, offset=field.offset * header.point_count) for field in chosen]
-
-
-def _ascii_columns(data: bytes, header: _Header, chosen: Sequence[_Field], where: str) -> list[NDArray[np.generic]]:
-    if header.point_count == 0:
-        return [np.empty(0, dtype=np.float64) for _ in chosen]
-    body = data[header.body_start :].rstrip()
-    lines = body.split(b"\n", header.point_count)
-    if len(lines) < header.point_count or not body:
-        raise InputError(f"{where}: POINTS", f"{header.point_count} lines of data", str(len(lines) if body else 0))
-    del lines[header.point_count :]
-    try:
-        table = np.loadtxt(
-            [line.decode("ascii") for line in lines],
-            dtype=np.float64,
-            comments=None,
-            usecols=[field.column for field in chosen],
-            ndmin=2,
-        )
-    except (ValueError, UnicodeDecodeError):
-        table = np.empty((0, len(chosen)))
-    if len(table) == header.point_count and all(len(line.split()) == header.columns for line in (lines[0], lines[-1])):
-        return [*table.T]
-    raise _ascii_error(lines, header, where)
-
-
-def _ascii_error(lines: Sequence[bytes], header: _Header, where: str) -> InputError:
-    """Which line the fast reader stumbled over."""
-    for row, line in enumerate(lines):
-        values = line.split()
-        if len(values) != header.columns:
-            return InputError(f"{where}: point {row}", f"{header.columns} values", f"{len(values)}: {line[:60]!r}")
-        for value in values:
-            try:
-                float(value)
-            except ValueError:
-                return InputError(f"{where}: point {row}", "numbers", repr(value[:40]))
-    return InputError(where, f"{header.point_count} lines of {header.columns} numbers", "something else")
 
 
 def _require_bytes(available: int, needed: int, header: _Header, where: str) -> None:

@@ -32,7 +32,7 @@ import cv2
 import numpy as np
 
 from converters.coco_rle import decode_rle
-from converters.columns import coarse_ground, points_seen_from_above, standing_points, standing_under_mask, under_mask
+from converters.columns import coarse_ground, points_seen_from_above, standing_inside, standing_points, standing_under_mask, under_mask
 from converters.coordinates import Footprint, Rectangle, footprint_of, footprint_to_rectangle, rectangle_to_footprint
 from converters.drawn_regions import BIRDS_EYE_BRUSH, DrawnRegion, parse_regions
 from converters.label_config import CUBOID, CUBOID_HEIGHT, CUBOID_Z
@@ -208,8 +208,7 @@ def _read_drawn(group: _ObjectOnFrame, points_m: Float32Array, view: BirdsEyeVie
     if brush is not None:
         lidar_mask = standing_under_mask(points_m, view, brush.decode())
     elif cuboid is not None:
-        lidar_mask = cuboid.contains(points_m, margin_m=0.05)
-        lidar_mask &= standing_points(points_m, lidar_mask)
+        lidar_mask = standing_inside(points_m, cuboid)
     return ObjectMasks(group.object_id, group.frame_index, _camera_masks(group, clip), lidar_mask, 1.0), cuboid
 
 

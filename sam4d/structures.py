@@ -182,6 +182,10 @@ class MaskPrompt:
 Prompt: TypeAlias = PointPrompt | BoxPrompt | MaskPrompt
 
 
+MaskCrop: TypeAlias = tuple[tuple[int, int], int, int, BoolArray]
+"""A mask cut to its object: height and width of the image, top and left of the crop, bool (h, w)."""
+
+
 class CameraMasks(Mapping[str, BoolArray]):
     """Camera masks, {camera: bool (H, W)}, kept as crops around their object and made whole when asked for.
 
@@ -190,7 +194,7 @@ class CameraMasks(Mapping[str, BoolArray]):
     """
 
     def __init__(self, masks: Mapping[str, BoolArray]) -> None:
-        self._crops: dict[str, tuple[tuple[int, int], int, int, BoolArray]] = {}
+        self._crops: dict[str, MaskCrop] = {}
         for name, mask in masks.items():
             rows = np.flatnonzero(mask.any(axis=1))
             if len(rows):
@@ -201,6 +205,18 @@ class CameraMasks(Mapping[str, BoolArray]):
                 top, left, crop = 0, 0, np.zeros((0, 0), dtype=np.bool_)
             height, width = mask.shape
             self._crops[name] = ((height, width), top, left, crop)
+
+    @classmethod
+    def of_crops(cls, crops: Mapping[str, MaskCrop]) -> CameraMasks:
+        """Inverse of `crops`."""
+        masks = cls({})
+        masks._crops = dict(crops)
+        return masks
+
+    @property
+    def crops(self) -> Mapping[str, MaskCrop]:
+        """The masks as they are kept; not to be written to."""
+        return self._crops
 
     def __getitem__(self, camera: str) -> BoolArray:
         shape, top, left, crop = self._crops[camera]

@@ -12,7 +12,7 @@ from backend.engine import predictor_of
 from backend.export import export_project
 from backend.label_studio import LabelStudioClient, Project
 from backend.preannotate import TaskOutcome, preannotate
-from backend.projects import ImportedSequence, ImportOptions, import_sequences
+from backend.projects import ImportedSequence, ImportOptions, WithLabels, import_sequences
 from backend.settings import Settings
 from converters.exports.formats import loss_note, parse_label_map
 from converters.sequences.sequence_folder import read_file
@@ -22,6 +22,10 @@ def run_import(arguments: argparse.Namespace, settings: Settings) -> int:
     connection = find_connection(settings, arguments.directory)
     backend = replace(connection.backend, url=arguments.backend) if arguments.backend else connection.backend
     labels = tuple(label.strip() for label in arguments.labels.split(",")) if arguments.labels is not None else None
+    predictor = predictor_of(settings)
+    label_map = read_label_map(arguments.label_map)
+    masks_per_task = arguments.masks_per_task or settings.masks_per_task
+    with_labels = WithLabels(predictor, masks_per_task, label_map) if arguments.with_labels else None
     with connection.client() as client, ProgressBars(hidden=arguments.json) as progress:
         project, imported = import_sequences(
             client,
@@ -29,8 +33,9 @@ def run_import(arguments: argparse.Namespace, settings: Settings) -> int:
             arguments.sequences,
             data_root=connection.data_root(),
             backend=backend,
-            model_version=predictor_of(settings).version,
+            model_version=predictor.version,
             options=ImportOptions(labels, arguments.frames_per_task, arguments.overlap, arguments.range),
+            with_labels=with_labels,
             progress=progress,
         )
         url = project_url(client, project)
@@ -128,4 +133,6 @@ def project_url(client: LabelStudioClient, project: Project) -> str:
 def describe(sequence: ImportedSequence) -> str:
     """One line on a drive that was imported, and one on everything odd in it."""
     line = f"{sequence.name}: {sequence.new_tasks} new tasks of {sequence.tasks}"
+    if sequence.labelled_objects:
+        line += f", {sequence.labelled_objects} labelled objects"
     return "\n".join([line, *(f"  note: {note}" for note in sequence.notes)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 from converters.coco_rle import CocoRle, encode_rle
 from converters.exports.distinct_objects import require_distinct_objects
 from converters.exports.recorded_files import image_file
+from converters.exports.resumable_directory import resumable_directory, write_whole
 from converters.exports.whole_output import whole_directory, write_whole_files
 from converters.point_cloud_files import PcdEncoding, format_pcd
 from converters.sequences.labels import CUBOIDS_FILE, MASKS_FILE, MASKS_VERSION
-from converters.sequences.sequence_folder import LAYOUT_VERSION, SEQUENCE_FILE, pose_to_json, require_camera_name
+from converters.sequences.sequence_folder import LAYOUT_VERSION, SEQUENCE_FILE, ImageFile, SweepFile, pose_to_json, require_camera_name
 from sam4d.structures import Camera, Clip, InputError, Masklet, ObjectMasks, UInt8Array
 
 
@@ -23,6 +25,7 @@ def write_sequence(
     masklets: Sequence[Masklet] = (),
     encoding: PcdEncoding = "binary",
     overwrite: bool = False,
+    resume: bool | None = None,
     on_frame: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write a clip as a sequence folder, with `labels/` where there are masklets. The folder appears whole or not at all.
@@ -32,6 +35,8 @@ def write_sequence(
     Args:
         encoding: of the sweeps.
         overwrite: replace a folder that holds something; all of it.
+        resume: None keeps nothing of a folder that was begun; False keeps it for another run where this one is interrupted; True goes on
+            with one that was interrupted (`resumable_directory`).
         on_frame: called after each frame with the number written and the number in all.
 
     Raises:
@@ -41,11 +46,17 @@ def write_sequence(
         raise InputError(f"clip {clip.name}", "at least one frame", "none")
     for name in clip.cameras:
         require_camera_name(name, f"clip {clip.name}: cameras")
-    with whole_directory(directory, overwrite=overwrite) as folder:
+    begun = (
+        whole_directory(directory, overwrite=overwrite)
+        if resume is None
+        else resumable_directory(directory, _made_of(clip, encoding), overwrite=overwrite, resume=resume)
+    )
+    with begun as folder:
         frames: list[dict[str, object]] = []
         for index, frame in enumerate(clip.frames):
             sweep_path = f"sweeps/{index:06d}.pcd"
-            _write(folder / sweep_path, format_pcd(frame.load_sweep(), encoding))
+            if not (folder / sweep_path).exists():
+                _write(folder / sweep_path, format_pcd(frame.load_sweep(), encoding))
             images = {name: _write_image(folder, name, index, load) for name, load in frame.load_images.items()}
             pose = frame.world_SE3_lidar
             frames.append(
@@ -67,7 +78,7 @@ def write_sequence(
         }
         _write(folder / SEQUENCE_FILE, _json_bytes(description))
         if masklets:
-            write_labels(clip, masklets, folder)
+            write_labels(clip, masklets, folder, overwrite=True)
 
 
 def write_labels(clip: Clip, masklets: Sequence[Masklet], directory: str | Path, *, overwrite: bool = False) -> None:
@@ -129,7 +140,7 @@ def _masklet_json(masklet: Masklet) -> dict[str, object]:
         "object_id": masklet.object_id,
         "track_id": str(masklet.object_id),
         "label": masklet.label,
-        "frames": [_object_masks_json(frame_index, masks) for frame_index, masks in sorted(masklet.masks.items())],
+        "frames": [_object_masks_json(frame_index, masklet.masks[frame_index]) for frame_index in sorted(masklet.masks)],
     }
 
 
@@ -154,16 +165,29 @@ def _camera_json(camera: Camera) -> dict[str, object]:
     }
 
 
+def _made_of(clip: Clip, encoding: PcdEncoding) -> str:
+    """The clip and how it is written, as a digest."""
+    loads = [load for frame in clip.frames for load in (frame.load_sweep, *frame.load_images.values())]
+    described = {
+        "name": clip.name,
+        "encoding": encoding,
+        "cameras": {name: _camera_json(camera) for name, camera in clip.cameras.items()},
+        "frames": [(frame.timestamp_ns, sorted(frame.load_images)) for frame in clip.frames],
+        "files": [f"{load.where}/{load.path}" if isinstance(load, SweepFile | ImageFile) else "" for load in loads],
+    }
+    return hashlib.sha256(_json_bytes(described)).hexdigest()
+
+
 def _write_image(folder: Path, camera: str, index: int, load: Callable[[], UInt8Array]) -> str:
     suffix, read = image_file(load)
     path = f"images/{camera}/{index:06d}{suffix}"
-    _write(folder / path, read())
+    if not (folder / path).exists():
+        _write(folder / path, read())
     return path
 
 
 def _write(file: Path, data: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(data)
+    write_whole(file, data)
 
 
 def _json_bytes(document: object) -> bytes:

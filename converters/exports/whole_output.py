@@ -30,15 +30,12 @@ def whole_directory(directory: str | Path, *, overwrite: bool = False) -> Iterat
         InputError: `directory` is a file, or holds something and may not be overwritten, or cannot be written.
     """
     target = Path(directory)
-    if target.exists() and not target.is_dir():
-        raise InputError(str(target), "a folder or nothing", "a file")
-    if not overwrite and target.is_dir() and any(target.iterdir()):
-        raise InputError(str(target), "an empty folder or nothing (or permission to overwrite)", "a folder with files")
-    with _readable_errors(target):
+    require_writable_target(target, overwrite=overwrite)
+    with readable_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        with _readable_errors(target):
+        with readable_errors(target):
             # A second level, because mkdtemp makes folders that only their owner may read.
             output = scratch / "new"
             output.mkdir()
@@ -54,6 +51,29 @@ def whole_directory(directory: str | Path, *, overwrite: bool = False) -> Iterat
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def require_writable_target(target: Path, *, overwrite: bool) -> None:
+    """Raises InputError where a folder may not be written there."""
+    if target.exists() and not target.is_dir():
+        raise InputError(str(target), "a folder or nothing", "a file")
+    if not overwrite and target.is_dir() and any(target.iterdir()):
+        raise InputError(str(target), "an empty folder or nothing (or permission to overwrite)", "a folder with files")
+
+
+def take_place(folder: Path, target: Path) -> None:
+    """The folder in the place of the target, which is removed; both on one file system."""
+    if not target.exists():
+        folder.rename(target)
+        return
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
+        old = Path(scratch) / "old"
+        target.rename(old)
+        try:
+            folder.rename(target)
+        except BaseException:
+            old.rename(target)
+            raise
+
+
 def write_whole_files(contents: Mapping[Path, FileContent], *, overwrite: bool = False) -> None:
     """Write files so that each is there whole or not at all, and none if one of them cannot be written or already exists.
 
@@ -67,13 +87,13 @@ def write_whole_files(contents: Mapping[Path, FileContent], *, overwrite: bool =
     new_folders: list[Path] = []
     try:
         for path, data in contents.items():
-            with _readable_errors(path):
+            with readable_errors(path):
                 new_folders += [folder for folder in reversed(path.parents) if not folder.exists()]
                 path.parent.mkdir(parents=True, exist_ok=True)
                 temporary[path] = path.with_name(f".{path.name}.{os.getpid()}.partial")
                 temporary[path].write_bytes(data if isinstance(data, bytes) else data())
         for path, partial in temporary.items():
-            with _readable_errors(path):
+            with readable_errors(path):
                 partial.replace(path)
     finally:
         for partial in temporary.values():
@@ -85,7 +105,8 @@ def write_whole_files(contents: Mapping[Path, FileContent], *, overwrite: bool =
 
 
 @contextlib.contextmanager
-def _readable_errors(target: Path) -> Iterator[None]:
+def readable_errors(target: Path) -> Iterator[None]:
+    """Turns what the system says of a place that cannot be written into an InputError."""
     try:
         yield
     except OSError as error:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from converters.packed_masks import PackedMasks
 from sam4d.structures import CameraMasks, Cuboid, InputError, Masklet, ObjectMasks
 
 LEAST_OVERLAP = 0.3
@@ -30,7 +31,7 @@ class _Track:
     """An object of the drive while windows are joined; keys are frames of the drive."""
 
     label: str
-    masks: dict[int, ObjectMasks] = field(default_factory=dict)
+    masks: MutableMapping[int, ObjectMasks] = field(default_factory=PackedMasks)
     cuboids: dict[int, Cuboid] = field(default_factory=dict)
 
 
@@ -75,7 +76,7 @@ def _in_drive_frames(masklet: Masklet, window: Window) -> _Track:
     first = window.first_frame
     return _Track(
         masklet.label,
-        {first + index: masks for index, masks in masklet.masks.items() if not masks.is_empty},
+        PackedMasks.of(masklet.masks).shifted(first),
         {first + index: cuboid for index, cuboid in masklet.cuboids.items()},
     )
 
@@ -85,14 +86,21 @@ def _match(tracks: Sequence[_Track], later: Sequence[_Track], common: range) -> 
     if not tracks or not later or not common:
         return {}
     overlaps = np.zeros((len(later), len(tracks)))
-    present = [_on(track, common) for track in tracks]
-    for row, new in enumerate(later):
-        for column, old in enumerate(tracks):
-            if new.label == old.label and present[column] & _on(new, common):
+    # Every mask is unpacked once.
+    before = [_unpacked(track, common) for track in tracks]
+    for row, new in enumerate(_unpacked(track, common) for track in later):
+        for column, old in enumerate(before):
+            if new.label == old.label and _on(old, common) & _on(new, common):
                 overlaps[row, column] = _overlap(old, new, common)
     overlaps[overlaps < LEAST_OVERLAP] = 0.0
     rows, columns = linear_sum_assignment(overlaps, maximize=True)
     return {int(row): int(column) for row, column in zip(rows, columns, strict=True) if overlaps[row, column] > 0}
+
+
+def _unpacked(track: _Track, frames: range) -> _Track:
+    """The track on these frames alone."""
+    masks = {frame: track.masks[frame] for frame in frames if frame in track.masks}
+    return _Track(track.label, masks, {frame: track.cuboids[frame] for frame in frames if frame in track.cuboids})
 
 
 def _on(track: _Track, frames: range) -> set[int]:
@@ -168,5 +176,4 @@ def _merge(track: _Track, later: _Track) -> None:
 
 
 def _masklet(object_id: int, track: _Track) -> Masklet:
-    masks = {frame: replace(shown, object_id=object_id, frame_index=frame) for frame, shown in sorted(track.masks.items())}
-    return Masklet(object_id, track.label, masks, dict(sorted(track.cuboids.items())))
+    return Masklet(object_id, track.label, PackedMasks.of(track.masks).as_object(object_id), dict(sorted(track.cuboids.items())))

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from converters.coco_rle import decode_rle
+from converters.packed_masks import PackedMasks
 from converters.point_cloud_files import POINTS_LIMIT
 from converters.sequences.json_field import JsonField
 from converters.sequences.sequence_folder import SEQUENCE_FILE, read_file
@@ -54,7 +55,7 @@ def read_masklets(path: str | Path, clip: Clip) -> tuple[Masklet, ...]:
         object_id = item["object_id"].integer(0)
         if object_id in masklets:
             raise item["object_id"].wrong("object ids that differ")
-        masks: dict[int, ObjectMasks] = {}
+        masks = PackedMasks()
         for entry in item["frames"].elements():
             shown = _object_masks(entry, object_id, clip, point_counts)
             masks[shown.frame_index] = shown

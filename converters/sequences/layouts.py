@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from converters.sequences.argoverse import argoverse_folder, argoverse_names, open_argoverse, read_argoverse_labels
 from converters.sequences.kitti import (
     is_kitti_raw,
     kitti_tracking_names,
@@ -14,26 +15,35 @@ from converters.sequences.kitti import (
 )
 from converters.sequences.labels import CUBOIDS_FILE, MASKS_FILE, read_cuboid_labels, read_masklets
 from converters.sequences.nuscenes import find_nuscenes, nuscenes_names, open_nuscenes, read_nuscenes_labels
+from converters.sequences.pandaset import open_pandaset, pandaset_folder, pandaset_names, read_pandaset_labels
 from converters.sequences.plain_folder import find_sweeps, open_plain_folder
 from converters.sequences.sequence_folder import SEQUENCE_FILE, open_sequence_folder
+from converters.sequences.supervisely import open_supervisely, read_supervisely_labels, supervisely_folder, supervisely_names
 from converters.sequences.waymo_4dseg import META, open_waymo_4dseg, read_waymo_4dseg_labels, waymo_4dseg_names
 from sam4d.structures import Clip, Cuboid, InputError, LabelledCuboid, Masklet
 
-LAYOUTS = "sequence folder, Waymo-4DSeg, KITTI raw, KITTI tracking, nuScenes, a plain folder of sweeps"
+LAYOUTS = (
+    "sequence folder, Waymo-4DSeg, KITTI raw, KITTI tracking, nuScenes, Argoverse 2, PandaSet, Supervisely episodes, "
+    "a plain folder of sweeps"
+)
 
 
-def open_sequence(path: str | Path, name: str | None = None) -> Clip:
+def open_sequence(path: str | Path, name: str | None = None, *, between_keyframes: bool = False) -> Clip:
     """The clip at a path, of any known layout (docs/formats.md), which is recognised by itself.
 
     The description is checked at once; sweeps and images are read when a frame is asked for them.
 
     Args:
         name: which one, where a layout holds several sequences.
+        between_keyframes: the sweeps between labelled keyframes are frames, too, in the one layout that has such (nuScenes).
 
     Raises:
         InputError: naming file and field, what was expected and what was found; several sequences and no name; an unknown layout.
     """
     place = Path(path)
+    tables = find_nuscenes(place)
+    if between_keyframes and tables is None:
+        raise InputError(str(path), "nuScenes, the layout with sweeps between keyframes", "another one")
     root, one = _waymo_place(place)
     if root is not None:
         return open_waymo_4dseg(root, _chosen(waymo_4dseg_names(root), one or name, path))
@@ -44,9 +54,15 @@ def open_sequence(path: str | Path, name: str | None = None) -> Clip:
     tracking = kitti_tracking_names(place)
     if tracking:
         return open_kitti_tracking(place, _chosen(tracking, name, path))
-    tables = find_nuscenes(place)
     if tables is not None:
-        return open_nuscenes(tables, _chosen(nuscenes_names(tables), name, path))
+        return open_nuscenes(tables, _chosen(nuscenes_names(tables), name, path), between_keyframes=between_keyframes)
+    logs, drives, episodes = argoverse_names(place), pandaset_names(place), supervisely_names(place)
+    if logs:
+        return open_argoverse(argoverse_folder(place, _chosen(logs, name, path)))
+    if drives:
+        return open_pandaset(pandaset_folder(place, _chosen(drives, name, path)))
+    if episodes:
+        return open_supervisely(supervisely_folder(place, _chosen(episodes, name, path)))
     if find_sweeps(place):
         return open_plain_folder(place)
     raise InputError(str(path), f"a drive in a known layout ({LAYOUTS}), for example a folder with a {SEQUENCE_FILE}", "none of them")
@@ -73,7 +89,16 @@ def read_labels(path: str | Path, clip: Clip, name: str | None = None) -> tuple[
     if tracking:
         return cuboid_masklets(read_kitti_tracking_labels(place, _chosen(tracking, name, path), clip))
     tables = find_nuscenes(place)
-    return () if tables is None else cuboid_masklets(read_nuscenes_labels(tables, _chosen(nuscenes_names(tables), name, path), clip))
+    if tables is not None:
+        return cuboid_masklets(read_nuscenes_labels(tables, _chosen(nuscenes_names(tables), name, path), clip))
+    logs, drives, episodes = argoverse_names(place), pandaset_names(place), supervisely_names(place)
+    if logs:
+        return cuboid_masklets(read_argoverse_labels(argoverse_folder(place, _chosen(logs, name, path)), clip))
+    if drives:
+        return cuboid_masklets(read_pandaset_labels(pandaset_folder(place, _chosen(drives, name, path)), clip))
+    if episodes:
+        return read_supervisely_labels(supervisely_folder(place, _chosen(episodes, name, path)), clip)
+    return ()
 
 
 def cuboid_masklets(frames: Sequence[Sequence[LabelledCuboid] | None]) -> tuple[Masklet, ...]:

@@ -1,4 +1,5 @@
-"""nuScenes read: any version folder (`v1.0-mini/*.json`) beside `samples/`. A scene is a clip, its keyframes are the frames.
+"""nuScenes read: any version folder (`v1.0-mini/*.json`) beside `samples/`. A scene is a clip, its keyframes are the frames,
+or all of its sweeps are.
 
 Every sensor has its own ego pose, at its own time. A clip's cameras are fixed to the LiDAR: the vehicle's motion between a sweep and an
 image (up to 50 ms) is left out, as nuScenes' own calibration table has it. Layout: nuscenes.org, schema v1.0.
@@ -7,19 +8,20 @@ image (up to 50 ms) is left out, as nuScenes' own calibration table has it. Layo
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from converters.sequences.json_field import JsonField
+from converters.sequences.rigid import pose_of, upright_cuboid
 from converters.sequences.sequence_folder import FolderReader, ImageFile, SweepFile, forward_from_motion, read_file, require_camera_name
 from converters.sweep_arrays import parse_bin
 from sam4d.geometry import SE3
-from sam4d.structures import Camera, Clip, Cuboid, Frame, InputError, LabelledCuboid, Sweep, UInt8Array
+from sam4d.structures import Camera, Clip, Frame, InputError, LabelledCuboid, Sweep, UInt8Array
 
 COLUMNS = 5
 LIDAR_CHANNEL = "LIDAR_TOP"
+FARTHEST_IMAGE_US = 25_000
+"""Half of the time between two sweeps: an image farther away shows another one's moment."""
 
 
 class NuScenes:
@@ -57,27 +59,31 @@ def nuscenes_names(tables: NuScenes) -> list[str]:
     return sorted(row["name"].text() for row in tables.table("scene"))
 
 
-def open_nuscenes(tables: NuScenes, name: str) -> Clip:
+def open_nuscenes(tables: NuScenes, name: str, *, between_keyframes: bool = False) -> Clip:
     """A scene's keyframes.
+
+    Args:
+        between_keyframes: every sweep of the scene is a frame, about ten for one. One between keyframes has the images that were taken at
+            most `FARTHEST_IMAGE_US` away from it: some cameras have none there.
 
     Raises:
         InputError: naming table and row: a missing row or field, no sweep on a keyframe, a pose that is none.
     """
-    sensors, calibrations = tables.by_token("sensor"), tables.by_token("calibrated_sensor")
-    poses = tables.by_token("ego_pose")
-    reader = FolderReader(tables.root.resolve())
-    recorded: dict[str, dict[str, JsonField]] = defaultdict(dict)
-    for row in tables.table("sample_data"):
-        if row["is_key_frame"].value is True:
-            calibration = _row(calibrations, row["calibrated_sensor_token"])
-            recorded[row["sample_token"].text()][_row(sensors, calibration["sensor_token"])["channel"].text()] = row
-    cameras: dict[str, Camera] = {}
-    frames = []
-    for sample in _samples(tables, name):
-        data = recorded[sample["token"].text()]
+    samples = _samples(tables, name)
+    keyframes, others = _recorded(tables, {sample["token"].text() for sample in samples}, between_keyframes)
+    shown: list[tuple[JsonField, dict[str, JsonField]]] = []
+    for sample in samples:
+        data = keyframes[sample["token"].text()]
         if LIDAR_CHANNEL not in data:
             raise InputError(sample.where, f"a sweep of {LIDAR_CHANNEL}", "none")
-        sweep = data[LIDAR_CHANNEL]
+        shown.append((data[LIDAR_CHANNEL], data))
+    between = others.pop(LIDAR_CHANNEL, [])
+    shown += [(sweep, _images_near(sweep, others)) for sweep in between]
+    calibrations, poses = tables.by_token("calibrated_sensor"), tables.by_token("ego_pose")
+    reader = FolderReader(tables.root.resolve())
+    cameras: dict[str, Camera] = {}
+    frames = []
+    for sweep, data in sorted(shown, key=lambda item: item[0]["timestamp"].integer(0)) if between_keyframes else shown:
         ego_SE3_lidar = _pose(_row(calibrations, sweep["calibrated_sensor_token"]))
         load_images: dict[str, Callable[[], UInt8Array]] = {}
         for channel, row in sorted(data.items()):
@@ -98,8 +104,8 @@ def open_nuscenes(tables: NuScenes, name: str) -> Clip:
     return Clip(name, cameras, tuple(frames), forward_from_motion([frame.world_SE3_lidar for frame in frames]))
 
 
-def read_nuscenes_labels(tables: NuScenes, name: str, clip: Clip) -> tuple[tuple[LabelledCuboid, ...], ...]:
-    """The cuboids of a scene's keyframes. The track is the instance, the label its category.
+def read_nuscenes_labels(tables: NuScenes, name: str, clip: Clip) -> tuple[tuple[LabelledCuboid, ...] | None, ...]:
+    """The cuboids of a scene's keyframes, None on frames between them. The track is the instance, the label its category.
 
     Raises:
         InputError: naming table and row.
@@ -108,17 +114,21 @@ def read_nuscenes_labels(tables: NuScenes, name: str, clip: Clip) -> tuple[tuple
     annotations: dict[str, list[JsonField]] = defaultdict(list)
     for row in tables.table("sample_annotation"):
         annotations[row["sample_token"].text()].append(row)
-    frames = []
-    for sample, frame in zip(_samples(tables, name), clip.frames, strict=True):
+    keyframes, _ = _recorded(tables, {sample["token"].text() for sample in _samples(tables, name)}, False)
+    sample_of = {data[LIDAR_CHANNEL]["filename"].text(): token for token, data in keyframes.items() if LIDAR_CHANNEL in data}
+    frames: list[tuple[LabelledCuboid, ...] | None] = []
+    for frame in clip.frames:
         assert frame.world_SE3_lidar is not None
+        assert isinstance(frame.load_sweep, SweepFile)
+        sample_token = sample_of.get(frame.load_sweep.path)
+        if sample_token is None:
+            frames.append(None)
+            continue
         lidar_SE3_world = frame.world_SE3_lidar.inverse()
         labelled = []
-        for row in annotations[sample["token"].text()]:
+        for row in annotations[sample_token]:
             width, length, height = row["size"].numbers(3)
-            lidar_SE3_box = lidar_SE3_world @ _pose(row)
-            x, y, z = lidar_SE3_box.translation_m.tolist()
-            heading = lidar_SE3_box.rotation[:, 0]
-            cuboid = Cuboid((x, y, z), (length, width, height), float(np.arctan2(heading[1], heading[0])))
+            cuboid = upright_cuboid(lidar_SE3_world @ _pose(row), (length, width, height))
             token = row["instance_token"]
             labelled.append(LabelledCuboid(token.text(), _row(categories, _row(instances, token)["category_token"])["name"].text(), cuboid))
         frames.append(tuple(labelled))
@@ -144,6 +154,36 @@ def _samples(tables: NuScenes, name: str) -> list[JsonField]:
     return chain
 
 
+def _recorded(
+    tables: NuScenes, samples: set[str], between_keyframes: bool
+) -> tuple[dict[str, dict[str, JsonField]], dict[str, list[JsonField]]]:
+    """What the sensors recorded in these samples: {sample: {channel: row}} on keyframes, {channel: rows} between them."""
+    sensors, calibrations = tables.by_token("sensor"), tables.by_token("calibrated_sensor")
+    keyframes: dict[str, dict[str, JsonField]] = defaultdict(dict)
+    others: dict[str, list[JsonField]] = defaultdict(list)
+    for row in tables.table("sample_data"):
+        is_keyframe = row["is_key_frame"].value is True
+        if row["sample_token"].text() not in samples or not (is_keyframe or between_keyframes):
+            continue
+        calibration = _row(calibrations, row["calibrated_sensor_token"])
+        channel = _row(sensors, calibration["sensor_token"])["channel"].text()
+        if is_keyframe:
+            keyframes[row["sample_token"].text()][channel] = row
+        else:
+            others[channel].append(row)
+    return keyframes, others
+
+
+def _images_near(sweep: JsonField, others: Mapping[str, Sequence[JsonField]]) -> dict[str, JsonField]:
+    time_us = sweep["timestamp"].integer(0)
+    near = {}
+    for channel, rows in others.items():
+        nearest = min(rows, key=lambda row: abs(row["timestamp"].integer(0) - time_us))
+        if abs(nearest["timestamp"].integer(0) - time_us) <= FARTHEST_IMAGE_US:
+            near[channel] = nearest
+    return near
+
+
 def _row(rows: dict[str, JsonField], token: JsonField) -> JsonField:
     if token.text() not in rows:
         raise token.wrong("the token of a row that is there")
@@ -151,12 +191,7 @@ def _row(rows: dict[str, JsonField], token: JsonField) -> JsonField:
 
 
 def _pose(row: JsonField) -> SE3:
-    try:
-        return SE3.from_quaternion(row["rotation"].numbers(4), row["translation"].numbers(3))
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise row["rotation"].wrong("a rotation: a quaternion [w, x, y, z] of length 1") from None
+    return pose_of(row["rotation"].numbers(4), row["translation"].numbers(3), row["rotation"].where)
 
 
 def _camera(name: str, row: JsonField, calibration: JsonField, ego_SE3_lidar: SE3) -> Camera:

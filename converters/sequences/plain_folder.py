@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.point_cloud_files import parse_pcd
 from converters.sequences.json_field import JsonField
 from converters.sequences.rigid import rigid
 from converters.sequences.sequence_folder import (
@@ -25,28 +24,19 @@ from converters.sequences.sequence_folder import (
     forward_from_motion,
     read_file,
 )
-from converters.sweep_arrays import parse_bin, parse_npz
+from converters.sweep_files import SWEEP_PARSERS
 from sam4d.geometry import SE3
-from sam4d.structures import Camera, Clip, Frame, InputError, Sweep, UInt8Array
+from sam4d.structures import Camera, Clip, Frame, InputError, UInt8Array
 
 SWEEP_FOLDERS = ("pointcloud", "lidar", "sweeps", ".")
 CALIBRATION_FILE, POSES_FILE = "calibration.json", "poses.txt"
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-BIN_COLUMNS = 4
-
-
-def parse_four_columns(data: bytes, where: str) -> Sweep:
-    """float32 rows x y z intensity."""
-    return parse_bin(data, BIN_COLUMNS, where)
-
-
-PARSERS: dict[str, Callable[[bytes, str], Sweep]] = {".pcd": parse_pcd, ".bin": parse_four_columns, ".npz": parse_npz}
 
 
 def find_sweeps(folder: Path) -> list[str]:
     """The sweeps' paths below the folder, sorted, of the first of `SWEEP_FOLDERS` that has any."""
     for name in SWEEP_FOLDERS:
-        files = sorted(file for file in (folder / name).glob("*") if file.suffix.lower() in PARSERS and file.is_file())
+        files = sorted(file for file in (folder / name).glob("*") if file.suffix.lower() in SWEEP_PARSERS and file.is_file())
         if files:
             return [file.relative_to(folder).as_posix() for file in files]
     return []
@@ -60,7 +50,9 @@ def open_plain_folder(folder: Path) -> Clip:
     """
     sweeps = find_sweeps(folder)
     if not sweeps:
-        raise InputError(str(folder), f"sweeps ({', '.join(PARSERS)}) in {', '.join(SWEEP_FOLDERS[:3])} or in the folder itself", "none")
+        raise InputError(
+            str(folder), f"sweeps ({', '.join(SWEEP_PARSERS)}) in {', '.join(SWEEP_FOLDERS[:3])} or in the folder itself", "none"
+        )
     reader = FolderReader(folder.resolve())
     cameras: dict[str, Camera] = {}
     forward = None
@@ -76,7 +68,7 @@ def open_plain_folder(folder: Path) -> Clip:
             image = _image(folder, Path(sweep).stem, name)
             if image is not None:
                 load_images[name] = ImageFile(reader, image, str(folder), camera)
-        parse = PARSERS[Path(sweep).suffix.lower()]
+        parse = SWEEP_PARSERS[Path(sweep).suffix.lower()]
         frames.append(Frame(SweepFile(reader, sweep, str(folder), parse), load_images, pose))
     return Clip(folder.resolve().name, cameras, tuple(frames), forward or forward_from_motion(poses))
 

@@ -1,11 +1,13 @@
-"""Rigid transforms out of files whose rotations were rounded."""
+"""Rigid transforms, and boxes placed by them, out of files whose rotations were rounded."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from sam4d.geometry import SE3
-from sam4d.structures import InputError
+from sam4d.structures import Cuboid, InputError
 
 ROUNDED = 1e-2
 """A matrix farther from a rotation than this was not just rounded."""
@@ -29,3 +31,31 @@ def rigid(matrix: object, where: str) -> SE3:
     if error > ROUNDED or np.linalg.det(rotation) < 0:
         raise InputError(where, "a rotation and a translation", f"a matrix {error:.3g} away from one")
     return SE3(rotation, values[:3, 3])
+
+
+def mean_pose(poses: Sequence[SE3], where: str) -> SE3:
+    """The middle of poses that hardly differ: mean place, nearest rotation to the mean of the rotations.
+
+    Raises:
+        InputError: poses so far apart that they have no middle.
+    """
+    return rigid(np.mean([pose.matrix for pose in poses], axis=0), where)
+
+
+def pose_of(quaternion_wxyz: Sequence[float], translation_m: Sequence[float], where: str) -> SE3:
+    """A rotation as a quaternion and a translation. Raises InputError where the quaternion is not of length 1."""
+    if not np.isfinite(translation_m).all():
+        raise InputError(where, "a translation of finite numbers", str(list(translation_m)))
+    try:
+        return SE3.from_quaternion(quaternion_wxyz, translation_m)
+    except ValueError:
+        raise InputError(
+            where, "a rotation: a quaternion [w, x, y, z] of length 1", str([round(value, 4) for value in quaternion_wxyz])
+        ) from None
+
+
+def upright_cuboid(lidar_SE3_box: SE3, size_lwh_m: tuple[float, float, float]) -> Cuboid:
+    """A box whose length lies along its x axis, at any tilt, as one that stands upright with the same heading."""
+    x, y, z = lidar_SE3_box.translation_m.tolist()
+    heading = lidar_SE3_box.rotation[:, 0]
+    return Cuboid((x, y, z), size_lwh_m, float(np.arctan2(heading[1], heading[0])))

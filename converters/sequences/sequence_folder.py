@@ -18,6 +18,7 @@ import numpy as np
 from converters.point_cloud_files import parse_pcd
 from converters.sequences.image_file import PIXEL_LIMIT, decode_image
 from converters.sequences.json_field import JsonField
+from converters.sweep_files import sweep_parser
 from sam4d.geometry import SE3, Axis
 from sam4d.structures import LIDAR, Camera, Clip, Frame, InputError, Sweep, UInt8Array
 
@@ -202,9 +203,10 @@ def _frame(field: JsonField, cameras: Mapping[str, Camera], read_bytes: ReadByte
     for name, image in field["images"].items() if field.has("images") else ():
         if name not in cameras:
             raise InputError(image.where, f"one of the cameras {', '.join(cameras) or '(there are none)'}", repr(name[:80]))
-        load_images[name] = ImageFile(read_bytes, _relative_path(image), where, cameras[name])
+        load_images[name] = ImageFile(read_bytes, path_inside(image), where, cameras[name])
+    sweep = path_inside(field["sweep"])
     return Frame(
-        load_sweep=SweepFile(read_bytes, _relative_path(field["sweep"]), where),
+        load_sweep=SweepFile(read_bytes, sweep, where, sweep_parser(sweep)),
         load_images=load_images,
         world_SE3_lidar=pose_from_json(field["world_SE3_lidar"]) if field.has("world_SE3_lidar") else None,
         timestamp_ns=field["timestamp_ns"].integer() if field.has("timestamp_ns") else None,
@@ -219,7 +221,7 @@ def axis_from_json(field: JsonField) -> Axis:
     raise field.wrong(f"one of {', '.join(FORWARD_AXES)}")
 
 
-def _relative_path(field: JsonField) -> str:
+def path_inside(field: JsonField) -> str:
     """A path below the sequence, with forward slashes, the same on every system and in an address."""
     text = field.text()
     path = PurePosixPath(text)

@@ -20,13 +20,15 @@ from backend.export import choose_labels, export_project
 from backend.label_studio import LabelledTask, Labels, LabelStudioClient, LabelStudioError, Project, Task
 from backend.media import MediaReader
 from backend.preannotate import preannotate
-from backend.projects import BackendAddress, ImportedSequence, ImportOptions, import_sequences
+from backend.projects import BackendAddress, ImportedSequence, ImportOptions, WithLabels, import_sequences
 from backend.settings import Settings
 from converters.cloud_file import encode_cloud
-from converters.exports import write_sequence
+from converters.exports import write_labels, write_sequence
+from converters.label_config import CUBOID_HEIGHT
 from converters.regions import masklet_to_regions
 from converters.sequences import open_sequence, read_masklets
 from converters.tasks import parse_task_data
+from sam4d.geometry import BoolArray
 from sam4d.predictor import build_predictor
 from sam4d.simulation import SyntheticDrive
 from sam4d.structures import Clip, InputError, Masklet, ObjectMasks
@@ -286,6 +288,83 @@ def test_what_nobody_touches_comes_back_as_it_was(
     assert {Path(path).parts[0] for path in files_below(tmp_path / "kitti")} == {"label_02", "calib", "sidecar"}
     with pytest.raises(InputError, match="permission to overwrite"):
         export_project(client, project, open_clip, "sequence", tmp_path / "out")
+
+
+def test_a_drives_own_labels_become_annotations_that_can_be_corrected(
+    import_into: Import,
+    recording: Path,
+    client: LabelStudioClient,
+    label_studio: LabelStudioServer,
+    small_drive: SyntheticDrive,
+    open_clip: Callable[[str], Clip],
+    tmp_path: Path,
+) -> None:
+    clip = open_sequence(recording)
+    truth = sorted(
+        (masklet for masklet in small_drive.masklets if len(masklet.masks) == len(masklet.cuboids) == len(clip)),
+        key=lambda masklet: -sum(int(masks.lidar_mask.sum()) for masks in masklet.masks.values()),
+    )[:5]
+    masked = replace(truth[0], label="vehicle.car", masks=without_missing_images(truth[0], clip))
+    boxes = [replace(masklet, label="vehicle.car", masks={}) for masklet in truth[1:4]]
+    left_out = replace(truth[4], label="tree", masks={})
+    write_labels(clip, [masked, *boxes, left_out], recording)
+    options = replace(OPTIONS, labels=("Car", "Pedestrian"))
+    predictor = build_predictor()
+    with pytest.raises(
+        InputError, match=r"labels of .*: expected those of the project \(Car, Pedestrian\); --label-map .*found 'vehicle.car'"
+    ):
+        import_into("brought along", recording, options=options, with_labels=WithLabels(predictor, 1000))
+    assert client.find_project("brought along") is None
+
+    with_labels = WithLabels(predictor, 1000, {"vehicle.car": "Car", "tree": None})
+    project, (imported,) = import_into("brought along", recording, options=options, with_labels=with_labels)
+    assert (imported.new_tasks, imported.labelled_objects) == (2, 8)
+    assert not any("masks-per-task" in note for note in imported.notes)
+    (exported,) = export_project(client, project, open_clip, "sequence", tmp_path / "out")
+    assert (exported.objects, exported.labelled_tasks) == (4, 2)
+    found = {masklet.object_id: masklet for masklet in read_masklets(tmp_path / "out" / clip.name, clip)}
+    image_overlaps: list[float] = []
+    for expected in (masked, *boxes):
+        back = min(
+            found.values(), key=lambda masklet: np.hypot(*(np.array(masklet.cuboids[0].center_m) - expected.cuboids[0].center_m)[:2])
+        )
+        assert back.label == "Car"
+        for index, cuboid in expected.cuboids.items():
+            values = [*back.cuboids[index].center_m, *back.cuboids[index].size_lwh_m, back.cuboids[index].yaw_rad]
+            assert values == pytest.approx([*cuboid.center_m, *cuboid.size_lwh_m, cuboid.yaw_rad], abs=1e-3)
+        for index, masks in expected.masks.items():
+            assert np.array_equal(back.masks[index].lidar_mask, masks.lidar_mask)
+            assert all(np.array_equal(back.masks[index].camera_masks[name], mask) for name, mask in masks.camera_masks.items())
+        # A cuboid alone has got its points, and masks that are those of the object.
+        exact = next(masklet for masklet in truth if masklet.object_id == expected.object_id)
+        overlaps = [overlap(back.masks[index].lidar_mask, exact.masks[index].lidar_mask) for index in exact.masks]
+        assert min(overlaps) > 0.8
+        for index in exact.masks:
+            for name in clip.frames[index].load_images:
+                mask = exact.masks[index].camera_masks[name]
+                if mask.sum() > 500:
+                    image_overlaps.append(overlap(back.masks[index].camera_masks[name], mask))
+    assert np.median(image_overlaps) > 0.7
+
+    # a person corrects one: it is higher than the label said
+    first = client.tasks(project)[0]
+    (annotation,) = client.labelled_task(first).annotations
+    corrected: list[dict[str, Any]] = [dict(region) for region in annotation.result]
+    changed = next(region for region in corrected if region["from_name"] == CUBOID_HEIGHT)
+    changed["value"] = {**changed["value"], "number": changed["value"]["number"] + 1.0}
+    label_studio.client.annotations.update(annotation.number, result=corrected)
+    export_project(client, project, open_clip, "sequence", tmp_path / "corrected")
+    again = read_masklets(tmp_path / "corrected" / clip.name, clip)
+    heights = [masklet.cuboids[0].size_lwh_m[2] - found[masklet.object_id].cuboids[0].size_lwh_m[2] for masklet in again]
+    assert sorted(np.round(heights, 2).tolist()) == [0.0, 0.0, 0.0, 1.0]
+
+    _, (nothing_new,) = import_into("brought along", recording, options=options, with_labels=with_labels)
+    assert (nothing_new.new_tasks, nothing_new.labelled_objects) == (0, 0)
+    assert len(client.labelled_task(first).annotations) == 1
+
+
+def overlap(one: BoolArray, other: BoolArray) -> float:
+    return float((one & other).sum() / max(1, (one | other).sum()))
 
 
 def without_missing_images(masklet: Masklet, clip: Clip) -> dict[int, ObjectMasks]:

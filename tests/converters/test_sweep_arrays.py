@@ -81,3 +81,15 @@ def test_damaged_archives_end_in_a_sweep_or_a_line(flip: int, cut: int, value: i
     data[flip % len(data)] = value
     with one_line_at_most():
         parse_npz(bytes(data[: cut % len(data) or len(data)]), "a.npz")
+
+
+@given(data=st.binary(max_size=100), columns=st.integers(3, 6))
+def test_garbage_is_rows_of_numbers_or_a_line(data: bytes, columns: int) -> None:
+    with one_line_at_most():
+        assert len(parse_bin(data, columns, "a.bin")) == len(data) // (4 * columns)
+
+
+@given(data=st.binary(max_size=100))
+def test_garbage_is_no_archive(data: bytes) -> None:
+    with pytest.raises(InputError, match=r"a\.npz"):
+        parse_npz(data, "a.npz")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,34 @@ from converters.exports.whole_output import write_whole_files
 from converters.sequences import open_sequence
 from sam4d.geometry import SE3
 from sam4d.structures import Camera, Clip, Masklet
+
+
+def straight(clip: Clip) -> Clip:
+    """Without lens distortion, which these layouts have no place for."""
+    return replace(clip, cameras={name: replace(camera, distortion=()) for name, camera in clip.cameras.items()})
+
+
+def assert_same_recording(found: Clip, expected: Clip, *, poses: bool = True) -> None:
+    assert set(found.cameras) == set(expected.cameras)
+    for name, camera in expected.cameras.items():
+        back = found.cameras[name]
+        assert (back.width_px, back.height_px) == (camera.width_px, camera.height_px)
+        np.testing.assert_allclose(
+            [back.fx_px, back.fy_px, back.cx_px, back.cy_px], [camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px], atol=1e-9
+        )
+        np.testing.assert_allclose(back.lidar_SE3_cam.matrix, camera.lidar_SE3_cam.matrix, atol=1e-6)
+    assert len(found) == len(expected)
+    for one, other in zip(found.frames, expected.frames, strict=True):
+        sweep, given = one.load_sweep(), other.load_sweep()
+        np.testing.assert_array_equal(sweep.points_m, given.points_m)
+        np.testing.assert_array_equal(sweep.intensity, given.intensity)
+        assert set(one.load_images) == set(other.load_images)
+        for name, load in other.load_images.items():
+            np.testing.assert_array_equal(one.load_images[name](), load())
+        if poses:
+            assert one.world_SE3_lidar is not None
+            assert other.world_SE3_lidar is not None
+            np.testing.assert_allclose(one.world_SE3_lidar.matrix, other.world_SE3_lidar.matrix, atol=1e-9)
 
 
 def write_image(file: Path, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:

@@ -15,38 +15,19 @@ from backend import cli
 from converters.exports import kitti_tracking_files, write_sequence, write_whole_files
 from converters.sequences import open_sequence, read_labels
 from converters.sequences.kitti_text import EARTH_RADIUS_M, oxts_poses
+from converters.sequences.sequence_folder import SweepFile
 from sam4d.geometry import SE3
-from sam4d.structures import Clip, Cuboid, InputError
-from tests.converters.sequences.recordings import write_bin, write_image, write_kitti_raw, write_nuscenes, write_waymo_4dseg
+from sam4d.structures import Clip, Cuboid, InputError, Sweep
+from tests.converters.sequences.recordings import (
+    assert_same_recording,
+    straight,
+    write_bin,
+    write_image,
+    write_kitti_raw,
+    write_nuscenes,
+    write_waymo_4dseg,
+)
 from tests.converters.tiny_recording import assert_same_masks, tiny_clip, tiny_masklets
-
-
-def straight(clip: Clip) -> Clip:
-    """Without lens distortion, which these layouts have no place for."""
-    return replace(clip, cameras={name: replace(camera, distortion=()) for name, camera in clip.cameras.items()})
-
-
-def assert_same_recording(found: Clip, expected: Clip, *, poses: bool = True) -> None:
-    assert set(found.cameras) == set(expected.cameras)
-    for name, camera in expected.cameras.items():
-        back = found.cameras[name]
-        assert (back.width_px, back.height_px) == (camera.width_px, camera.height_px)
-        np.testing.assert_allclose(
-            [back.fx_px, back.fy_px, back.cx_px, back.cy_px], [camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px], atol=1e-9
-        )
-        np.testing.assert_allclose(back.lidar_SE3_cam.matrix, camera.lidar_SE3_cam.matrix, atol=1e-6)
-    assert len(found) == len(expected)
-    for one, other in zip(found.frames, expected.frames, strict=True):
-        sweep, given = one.load_sweep(), other.load_sweep()
-        np.testing.assert_array_equal(sweep.points_m, given.points_m)
-        np.testing.assert_array_equal(sweep.intensity, given.intensity)
-        assert set(one.load_images) == set(other.load_images)
-        for name, load in other.load_images.items():
-            np.testing.assert_array_equal(one.load_images[name](), load())
-        if poses:
-            assert one.world_SE3_lidar is not None
-            assert other.world_SE3_lidar is not None
-            np.testing.assert_allclose(one.world_SE3_lidar.matrix, other.world_SE3_lidar.matrix, atol=1e-9)
 
 
 class TestWaymo4DSeg:
@@ -249,6 +230,33 @@ class TestNuScenes:
                 np.testing.assert_allclose([*back.center_m, *back.size_lwh_m], [*cuboid.center_m, *cuboid.size_lwh_m], atol=1e-3)
                 assert abs(np.sin((back.yaw_rad - cuboid.yaw_rad) / 2)) < np.radians(0.01)
 
+    def test_sweeps_between_keyframes_are_frames_where_they_are_asked_for(self, tmp_path: Path) -> None:
+        tiny = self.write(tmp_path)
+        file = tmp_path / "v1.0-mini/sample_data.json"
+        rows = [row for row in json.loads(file.read_text()) if row["is_key_frame"]]
+        for row in list(rows):
+            # One more sweep 50 ms after each keyframe; images 20 ms after it, but for the rear camera's, which are 30 ms away.
+            later = {"LIDAR_TOP": 50_000, "front": 70_000, "rear": 80_000}[row["calibrated_sensor_token"].removeprefix("c-")]
+            path = Path(row["filename"])
+            name = f"sweeps/{path.parent.name}/{path.name}"
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes((tmp_path / path).read_bytes())
+            rows.append(
+                {**row, "token": f"x{row['token']}", "is_key_frame": False, "filename": name, "timestamp": row["timestamp"] + later}
+            )
+        file.write_text(json.dumps(rows[::-1]))
+        assert len(open_sequence(tmp_path)) == 3
+        found = open_sequence(tmp_path, between_keyframes=True)
+        assert_same_recording(replace(found, frames=found.frames[::2]), tiny)
+        assert [set(frame.load_images) for frame in found.frames[1::2]] == [{"front"}] * 3
+        times_ns = [frame.timestamp_ns or 0 for frame in found.frames]
+        assert times_ns == sorted(times_ns)
+        assert [list(masklet.cuboids) for masklet in read_labels(tmp_path, found)] == [[0, 2, 4], [0, 2, 4]]
+        assert cli.main(["convert", str(tmp_path), str(tmp_path / "drive"), "--between-keyframes"]) == 0
+        assert len(open_sequence(tmp_path / "drive")) == 6
+        with pytest.raises(InputError, match="drive: expected nuScenes, the layout with sweeps between keyframes"):
+            open_sequence(tmp_path / "drive", between_keyframes=True)
+
     @pytest.mark.parametrize(
         ("table", "change", "message"),
         [
@@ -312,6 +320,20 @@ class TestPlainFolder:
         assert (dict(found.cameras), len(found), found.frames[0].world_SE3_lidar) == ({}, 1, None)
         np.testing.assert_array_equal(found.frames[0].load_sweep().points_m, tiny_clip().frames[0].load_sweep().points_m)
 
+    def test_a_sequence_json_may_name_sweeps_of_any_kind(self, tmp_path: Path) -> None:
+        write_sequence(tiny_clip(cameras=False), tmp_path / "drive")
+        description = json.loads((tmp_path / "drive/sequence.json").read_text())
+        points_m = tiny_clip().frames[0].load_sweep().points_m
+        header = f"ply\nformat ascii 1.0\nelement vertex {len(points_m)}\n" + "".join(f"property float {axis}\n" for axis in "xyz")
+        rows = "".join(" ".join(f"{value:.9g}" for value in row) + "\n" for row in points_m.tolist())
+        (tmp_path / "drive/sweeps/first.PLY").write_text(f"{header}end_header\n{rows}")
+        write_bin(tmp_path / "drive/sweeps/second.bin", tiny_clip().frames[1])
+        description["frames"][0]["sweep"], description["frames"][1]["sweep"] = "sweeps/first.PLY", "sweeps/second.bin"
+        (tmp_path / "drive/sequence.json").write_text(json.dumps(description))
+        found = open_sequence(tmp_path / "drive")
+        for one, other in zip(found.frames, tiny_clip().frames, strict=True):
+            np.testing.assert_array_equal(one.load_sweep().points_m, other.load_sweep().points_m)
+
     @pytest.mark.parametrize(
         ("file", "text", "message"),
         [
@@ -369,6 +391,46 @@ class TestConvert:
         lines = (tmp_path / "out/label_02/tiny.txt").read_text().splitlines()
         assert [line.split()[:3] for line in lines] == [[str(k), "1", "Car"] for k in range(3)]
 
+    def test_an_interrupted_run_is_gone_on_with(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        TestNuScenes().write(tmp_path / "nuscenes")
+        command = ["convert", str(tmp_path / "nuscenes"), str(tmp_path / "drive")]
+        read: list[str] = []
+
+        def load(sweep: SweepFile) -> Sweep:
+            read.append(sweep.path)
+            if len(read) == 2:
+                raise KeyboardInterrupt
+            return sweep.parse(sweep.read_bytes(sweep.path), sweep.path)
+
+        monkeypatch.setattr(SweepFile, "__call__", load)
+        assert cli.main(command) == 130
+        assert "the same command with --resume goes on with it" in capsys.readouterr().err
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".drive.partial", "nuscenes"]
+        assert cli.main([*command, "--format", "coco", "--resume"]) == 2
+        TestNuScenes().write(tmp_path / "other/nuscenes")
+        assert cli.main(["convert", str(tmp_path / "other/nuscenes"), str(tmp_path / "drive"), "--resume"]) == 2
+        assert "expected what an interrupted run with the same input and options left behind" in capsys.readouterr().err
+
+        assert cli.main([*command, "--resume"]) == 0
+        assert [Path(path).name for path in read] == ["0.pcd.bin", "1.pcd.bin", "1.pcd.bin", "2.pcd.bin"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["drive", "nuscenes", "other"]
+        monkeypatch.undo()
+        assert_same_recording(open_sequence(tmp_path / "drive"), straight(tiny_clip()))
+        assert not list((tmp_path / "drive").rglob(".*"))
+        assert cli.main([*command, "--resume", "--overwrite"]) == 2
+        assert "found nothing" in capsys.readouterr().err
+        assert cli.main([*command, "--overwrite"]) == 0
+
+    def test_an_interrupted_run_is_begun_anew_without_resume_and_an_error_leaves_nothing(self, tmp_path: Path) -> None:
+        TestNuScenes().write(tmp_path / "nuscenes")
+        (tmp_path / ".drive.partial/sweeps").mkdir(parents=True)
+        (tmp_path / ".drive.partial/sweeps/000000.pcd").write_bytes(b"of another drive")
+        assert cli.main(["convert", str(tmp_path / "nuscenes"), str(tmp_path / "drive")]) == 0
+        assert_same_recording(open_sequence(tmp_path / "drive"), straight(tiny_clip()))
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["drive", "nuscenes"]
+
     def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "empty").mkdir()
         assert cli.main(["convert", str(tmp_path / "empty"), str(tmp_path / "out")]) == 2
@@ -377,4 +439,4 @@ class TestConvert:
         (tmp_path / "nuscenes/samples/LIDAR_TOP/1.pcd.bin").write_bytes(b"123")
         assert cli.main(["convert", str(tmp_path / "nuscenes"), str(tmp_path / "out")]) == 2
         assert "1.pcd.bin: expected rows of 5 float32 numbers" in capsys.readouterr().err
-        assert not (tmp_path / "out").exists()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "nuscenes"]
