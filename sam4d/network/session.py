@@ -25,6 +25,7 @@ from sam4d.modeling.prompt_encoder import PromptPoints
 from sam4d.modeling.sam4d import Sam4D
 from sam4d.network.asked_passes import Clicks, asked_passes
 from sam4d.network.encoded_clip import EncodedClip, FrameOfClip, Network, fused_logits
+from sam4d.network.free_memory import give_back_free_memory
 from sam4d.network.masks import filled_masks, object_masks, sample_of, spread_points
 from sam4d.network.tracked_object import Basis, FrameAnswer, TrackedObject, frames_of
 from sam4d.prompt_checks import check_prompts, needs_a_beginning, no_such_object, pass_frames, says_where
@@ -33,6 +34,9 @@ from sam4d.structures import LIDAR, BoxPrompt, Clip, Float32Array, FrameMasks, M
 
 POINTS_SEEN = 3
 """A camera that sees fewer of an object's points does not show it."""
+
+TIDY_EVERY = 4
+"""Frames that are followed before memory is tidied."""
 
 OBJECTS_AT_ONCE = 8
 """Objects in one batch; more take their turns, so that memory is bounded."""
@@ -215,6 +219,8 @@ class NetworkSession:
         for object_id in object_ids:
             self._objects[object_id].passed[frame_index] = reverse
         self._forget()
+        if due and self._steps % TIDY_EVERY == 0:
+            give_back_free_memory()
 
     def _encode_for(self, due: Sequence[_Following], frame_index: int) -> None:
         """Before the work is shared out, so that it is done with all processors."""

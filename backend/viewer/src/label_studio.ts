@@ -61,7 +61,8 @@ interface EditorAnnotation extends RecordedAnnotation {
   readonly names: Map<string, EditorTag>;
   readonly suggestions: Map<string, unknown>;
   readonly isDraftSaving?: boolean;
-  saveDraftImmediately(): void;
+  /** Saves whatever stands; `saveDraftImmediately` only hurries a saving on that is due already. */
+  saveDraftImmediatelyWithResults(parameters: null): Promise<unknown>;
   isReadOnly(): boolean;
   setSuggestions(results: readonly Result[]): void;
   acceptAllSuggestions(): void;
@@ -318,12 +319,17 @@ export class LabelStudio {
     const last = (annotation?.regions ?? []).flatMap((region) => (region.touches?.length ? [region.touches[region.touches.length - 1]?.id] : []));
     const strokes = [this.shown, ...last].join(" ");
     if (!annotation || !last.length || strokes === this.savedStrokes) return;
-    annotation.saveDraftImmediately();
-    for (const end = Date.now() + DRAFT_SECONDS * 1000; annotation.isDraftSaving; ) {
-      if (Date.now() > end) throw new RequestError("What was painted last is not saved yet. Try again in a moment: nothing is lost.");
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+    const end = Date.now() + DRAFT_SECONDS * 1000;
+    const until = async (isDone: () => boolean) => {
+      while (!isDone()) {
+        if (Date.now() > end) throw new RequestError("What was painted last is not saved yet. Try again in a moment: nothing is lost.");
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    };
+    await until(() => !annotation.isDraftSaving); // what is being saved already may lack the last stroke
+    void annotation.saveDraftImmediatelyWithResults(null);
     this.savedStrokes = strokes;
+    await until(() => !annotation.isDraftSaving);
   }
 
   private async findBackend(): Promise<number> {
