@@ -26,6 +26,8 @@ class ImageMaskSettings:
 
     longest_side: int = 140
     """The object is scaled to this length: more shows no more of its outline, but costs more."""
+    largest_scale: float = 3.0
+    """Small objects are scaled up at most so many times: their outline lies between the camera's pixels."""
     hole_m: float = 0.75
     """Triangles between an object's points with longer sides span no surface; a car's window does."""
     slim_m: float = 2.0
@@ -161,7 +163,7 @@ class _Crop:
         left, top = (int(max(0, value - margin)) for value in bounds[:2])
         right = int(min(camera.width_px, np.ceil(bounds[2] + margin) + 1))
         bottom = int(min(camera.height_px, np.ceil(bounds[3] + margin) + 1))
-        return cls(left, top, right, bottom, min(2.0, settings.longest_side / side))
+        return cls(left, top, right, bottom, min(settings.largest_scale, settings.longest_side / side))
 
     @property
     def shape(self) -> tuple[int, int]:
