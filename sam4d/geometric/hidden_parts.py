@@ -28,6 +28,8 @@ class HiddenPartSettings:
     """Extents (from, to) of a whole car: length, width, height."""
     part_m: float = 2.6
     """A part that is longer is a car of its own."""
+    person_m: tuple[float, float] = (0.8, 1.3)
+    """What is no wider than the first and higher than the second is a person beside a car."""
     outline_m: float = 0.3
     """Points of a car lie as close to the upright rectangle around it, in the mean."""
     hidden_share: float = 0.7
@@ -93,6 +95,10 @@ def _is_one_car(scene: FrameScene, own: Float32Array, part: Float32Array, settin
     """Whether two parts, upright float32 (K, 3), are the ends of a car of which the middle is hidden."""
     if float(np.ptp(part[:, :2], axis=0).max()) > settings.part_m:
         return False
+    for some in (own, part):
+        sides_m = cv2.minAreaRect(some[:, :2] - some[0, :2])[1]
+        if max(sides_m) < settings.person_m[0] and float(some[:, 2].max()) > settings.person_m[1]:
+            return False
     both = np.vstack([own, part])
     corner = both[0, :2]
     rectangle = cv2.minAreaRect(both[:, :2] - corner)
