@@ -117,7 +117,7 @@ def _is_hidden_between(scene: FrameScene, own: Float32Array, part: Float32Array,
     distance, nearest = cKDTree(part[:, :2]).query(own[:, :2])
     closest = int(distance.argmin())
     start, end = own[closest, :2].astype(np.float64), part[int(nearest[closest]), :2].astype(np.float64)
-    steps = np.linspace(0, 1, 2 + int(distance[closest] / 0.1))[1:-1, None]
+    steps = np.linspace(0, 1, 3 + int(distance[closest] / 0.1))[1:-1, None]
     heights_m = np.percentile(own[:, 2], (25, 50, 75))
     way = np.vstack([np.column_stack([start + steps * (end - start), np.full(len(steps), height)]) for height in heights_m])
     way[:, 2] += scene.ground.z_at(way[:, :2])
@@ -149,7 +149,7 @@ def _directions(points_m: Float64Array) -> tuple[Float64Array, Float64Array]:
 
 
 def _is_box_behind(own: Float32Array, part: Float32Array, settings: HiddenPartSettings) -> bool:
-    """Whether a part, upright float32 (K, 3), is the front of a box that stands above and right behind a cab, its lower end hidden by it."""
+    """Whether a part, upright float32 (K, 3), is the front of a box that stands above and behind a cab, its lower end hidden by it."""
     view = own[:, :2].mean(axis=0)
     view = view / max(float(np.hypot(*view)), 1e-6)
     across = np.array([-view[1], view[0]])

@@ -24,7 +24,7 @@ from sam4d.structures import BoxPrompt, Camera, MaskPrompt, PointPrompt, Prompt,
 class ImageMaskSettings:
     """Sizes in pixels of the scaled crop unless the name says otherwise."""
 
-    longest_side: int = 140
+    longest_side: int = 160
     """The object is scaled to this length: more shows no more of its outline, but costs more."""
     largest_scale: float = 3.0
     """Small objects are scaled up at most so many times: their outline lies between the camera's pixels."""
@@ -163,7 +163,7 @@ class _Crop:
     def around(cls, bounds: Float64Array, camera: Camera, settings: ImageMaskSettings) -> _Crop:
         side = float(max(bounds[2] - bounds[0], bounds[3] - bounds[1], 4.0))
         # Enough surroundings to learn the background's colours from, and for the parts that no beam hit.
-        margin = 0.3 * side + 0.006 * camera.fx_px
+        margin = 0.2 * side + 0.006 * camera.fx_px
         left, top = (int(max(0, value - margin)) for value in bounds[:2])
         right = int(min(camera.width_px, np.ceil(bounds[2] + margin) + 1))
         bottom = int(min(camera.height_px, np.ceil(bounds[3] + margin) + 1))
