@@ -25,13 +25,15 @@ from sam4d.structures import BoxPrompt, Camera, MaskPrompt, PointPrompt, Prompt,
 class ImageMaskSettings:
     """Sizes in pixels of the scaled crop unless the name says otherwise."""
 
-    longest_side: int = 140
+    longest_side: int = 160
     """The object is scaled to this length: more shows no more of its outline, but costs more."""
+    largest_scale: float = 3.0
+    """Small objects are scaled up at most so many times: their outline lies between the camera's pixels."""
     hole_m: float = 0.75
     """Triangles between an object's points with longer sides span no surface; a car's window does."""
     slim_m: float = 2.0
     slim_height: float = 0.85
-    slim_hole_m: float = 0.2
+    slim_hole_m: float = 0.12
     """hole_m of what is narrower than slim_m and higher than so many times its width: one looks through between legs and beside arms."""
     between_beams: float = 0.45
     """Objects reach beyond their highest and lowest points by about this part of the gap between beams."""
@@ -42,9 +44,13 @@ class ImageMaskSettings:
     """At least this part of the crop, for cameras and LiDAR never agree to the pixel."""
     overhang: float = 0.3
     """Objects reach beyond their outermost points by about this part of the distance between points."""
+    hiding: float = 0.25
+    """What hides the object is sure so many times the distance between points around its own; its edge is for the image to say."""
     foot_m: float = 0.15
-    sill_m: float = 0.5
-    """Points up to foot_m above the ground are of what stands on it, those up to sill_m of what hangs just above it."""
+    sill_m: float = 0.7
+    """Points up to foot_m above the ground are of what stands on it, those up to sill_m of what hangs above it."""
+    clearance_m: float = 0.3
+    """What hangs above the ground, a bumper or a sill, goes down to about this height at least."""
     click_radius: int = 3
     click_object_rad: float = 0.08
     """Half the extent assumed of an object of which a camera click is all that is known."""
@@ -166,11 +172,11 @@ class _Crop:
     def around(cls, bounds: Float64Array, camera: Camera, settings: ImageMaskSettings) -> _Crop:
         side = float(max(bounds[2] - bounds[0], bounds[3] - bounds[1], 4.0))
         # Enough surroundings to learn the background's colours from, and for the parts that no beam hit.
-        margin = 0.3 * side + 0.006 * camera.fx_px
+        margin = 0.2 * side + 0.006 * camera.fx_px
         left, top = (int(max(0, value - margin)) for value in bounds[:2])
         right = int(min(camera.width_px, np.ceil(bounds[2] + margin) + 1))
         bottom = int(min(camera.height_px, np.ceil(bounds[3] + margin) + 1))
-        return cls(left, top, right, bottom, min(2.0, settings.longest_side / side))
+        return cls(left, top, right, bottom, min(settings.largest_scale, settings.longest_side / side))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -297,7 +303,7 @@ def _paint_points(
     if hiding.any():
         to_hiding = cv2.distanceTransform((~hiding).astype(np.uint8), cv2.DIST_L2, 5)
         hidden = (to_hiding < to_own) & (to_hiding < 1.5 * spacing + 1)
-        trimap[hidden] = np.where(to_hiding[hidden] < 0.5 * spacing + 1, cv2.GC_BGD, cv2.GC_PR_BGD)
+        trimap[hidden] = np.where(to_hiding[hidden] < settings.hiding * spacing + 1, cv2.GC_BGD, cv2.GC_PR_BGD)
     # Points behind, and on the ground, speak for background outside the support; inside it they came through glass.
     behind = places[~nearer | scene.is_ground[others]]
     behind = behind[~support[behind[:, 1], behind[:, 0]] & (to_own[behind[:, 1], behind[:, 0]] > 1)]
@@ -326,15 +332,18 @@ def _support(
         spacing = float(np.percentile(sides, 60))
         solid = points_m[triangles]
         lengths_m = np.linalg.norm(solid - np.roll(solid, 1, axis=1), axis=2).max(axis=1)
-        extent_m = np.ptp(points_m, axis=0)
-        width_m = float(np.hypot(extent_m[0], extent_m[1]))
-        slim = width_m < settings.slim_m and extent_m[2] > settings.slim_height * width_m
-        hole_m = settings.slim_hole_m if slim else settings.hole_m
+        hole_m = settings.slim_hole_m if _is_slim(points_m, settings) else settings.hole_m
         kept = (lengths_m < hole_m) | (sides < 1.5 * spacing)
         cv2.fillPoly(canvas, list(index[triangles[kept]]), 1, shift=4)
     inside = _inside(places, shape)
     canvas[inside[:, 1], inside[:, 0]] = 1
     return canvas > 0, spacing
+
+
+def _is_slim(points_m: NDArray[np.float32], settings: ImageMaskSettings) -> bool:
+    extent_m = np.ptp(points_m, axis=0)
+    width_m = float(np.hypot(extent_m[0], extent_m[1]))
+    return bool(width_m < settings.slim_m and extent_m[2] > settings.slim_height * width_m)
 
 
 def _gap_between_beams(places: NDArray[np.float32], shape: tuple[int, int]) -> float:
@@ -357,11 +366,11 @@ def _feet(
 ) -> tuple[BoolArray, BoolArray]:
     """Below the object's lowest points, where all counts as ground: what belongs to it surely and likely, both bool (h, w).
 
-    Wheels and feet reach the ground; what ends higher, a bumper or a sill, goes on a little.
+    Wheels and feet reach the ground; what hangs above it, a bumper or a sill, goes on to its usual clearance although no beam met it there.
     """
-    surely = np.zeros(crop.shape, dtype=np.uint8)
-    likely = np.zeros(crop.shape, dtype=np.uint8)
-    low = rows[scene.height_m[rows] < settings.sill_m]
+    surely, likely, hanging = (np.zeros(crop.shape, dtype=np.uint8) for _ in range(3))
+    slim = _is_slim(scene.points_m[rows], settings)
+    low = rows[scene.height_m[rows] < (2 * settings.foot_m if slim else settings.sill_m)]
     low = low[:: max(1, len(low) // 200)]
     if not len(low):
         return surely > 0, likely > 0
@@ -370,8 +379,9 @@ def _feet(
     tops = np.round(crop.to_crop(scene.view(camera).pixels[low])).astype(int)
     thickness = max(1, round(0.025 * max(crop.shape)))
     for canvas, drop_m, chosen in (
-        (likely, np.where(standing, height_m, settings.foot_m), standing | True),
         (surely, 0.7 * height_m, standing),
+        (likely, np.minimum(height_m, settings.foot_m), standing | slim),
+        (hanging, height_m - settings.clearance_m, (height_m > settings.clearance_m) & (not slim)),
     ):
         ends_m = scene.points_m[low].astype(np.float64)
         ends_m[:, 2] -= drop_m
@@ -382,7 +392,8 @@ def _feet(
     # A single low point may be dirt on the road; a wheel or a foot shows several side by side.
     wide = np.ones((1, 2 * thickness + 1), dtype=np.uint8)
     wheels = cv2.morphologyEx(cv2.morphologyEx(surely, cv2.MORPH_CLOSE, wide[:, :thickness]), cv2.MORPH_OPEN, wide)
-    return wheels > 0, cv2.morphologyEx(likely, cv2.MORPH_CLOSE, wide) > 0
+    likely, hanging = (cv2.morphologyEx(canvas, cv2.MORPH_CLOSE, wide) for canvas in (likely, hanging))
+    return (wheels | hanging) > 0, likely > 0
 
 
 def _paint_guess(trimap: UInt8Array, image: UInt8Array, hints: _Hints, crop: _Crop) -> None:

@@ -11,6 +11,7 @@ from sam4d.geometric.camera_areas import CameraArea, agreement, camera_area, see
 from sam4d.geometric.clicked_points import ClickedPoint, clicked_points
 from sam4d.geometric.editing import around, edited, gap_at, ground_patch
 from sam4d.geometric.growing import IndexArray, Region, groups_at_gap, grow, usual_gap
+from sam4d.geometric.hidden_parts import with_hidden_parts
 from sam4d.geometric.low_parts import with_low_parts
 from sam4d.geometric.scene import FrameScene
 from sam4d.geometry import BoolArray, Float64Array
@@ -83,7 +84,7 @@ def _grown(scene: FrameScene, allowed: BoolArray, seed: int, evidence: Callable[
     region = grow(scene.upright_m(rows), np.searchsorted(rows, [seed]), gap_at(scene, seed), found)
     mask = np.zeros(len(scene), dtype=np.bool_)
     mask[rows[region.mask]] = True
-    return LidarSegment(with_low_parts(scene, mask), _score(region))
+    return LidarSegment(with_low_parts(scene, with_hidden_parts(scene, allowed, mask)), _score(region))
 
 
 def _score(region: Region) -> float:

@@ -172,3 +172,32 @@ def test_masks_of_a_synthetic_drive(small_drive: SyntheticDrive) -> None:
     ]
     assert len(ious) >= 2
     assert float(np.mean(ious)) > 0.7
+
+
+def test_a_bumper_reaches_down_to_its_clearance_without_points() -> None:
+    # The same grey as the road: neither colours nor points tell where the car ends below its lowest beam.
+    car = replace(CAR, colour=(96, 96, 96))
+    _, scene, owned, masks = street_clip({"car": car, "wall": WALL})
+    high = owned["car"] & (scene.height_m > 0.5)
+    answer = segment_camera(scene, FRONT, high, [])
+    rows = np.flatnonzero(masks["car"].any(axis=1))
+    pixels_per_metre = len(rows) / car.size_m[2]
+    missing_m = (rows.max() - np.flatnonzero(answer.any(axis=1)).max()) / pixels_per_metre
+    assert missing_m < 0.4
+
+
+def test_a_far_car_goes_on_up_to_the_edge_of_the_post_before_it() -> None:
+    boxes = {
+        "car": Box((24.0, 3.0), (4.4, 1.8, 1.5)),
+        "post": Box((12.0, 1.5), (0.3, 0.3, 2.5), (20, 160, 60)),
+        "wall": Box((45.0, 0.0), (0.4, 40.0, 6.0)),
+    }
+    _, scene, owned, masks = street_clip(boxes)
+    answer = segment_camera(scene, FRONT, owned["car"] & scene.is_object, [])
+    beside = np.zeros_like(answer)
+    for shift in (-2, -1, 1, 2):
+        beside |= np.roll(masks["post"], shift, axis=1)
+    # No beam meets the post's very edge, so that the points alone would leave a gap beside it.
+    assert answer[beside & masks["car"]].mean() > 0.6
+    assert mask_iou(answer, masks["car"]) > 0.9
+    assert answer[masks["post"]].mean() < 0.05
