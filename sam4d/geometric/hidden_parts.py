@@ -105,16 +105,21 @@ def _is_one_car(scene: FrameScene, own: Float32Array, part: Float32Array, settin
     extents = (max(rectangle[1]), min(rectangle[1]), float(np.percentile(both[:, 2], 98)))
     if not all(least <= extent <= most for extent, least, most in zip(extents, *settings.car_m, strict=True)):
         return False
-    sides = cv2.boxPoints(rectangle)
-    from_outline = [
-        np.mean([abs(cv2.pointPolygonTest(sides, (float(x), float(y)), True)) for x, y in some[:: max(1, len(some) // 100), :2] - corner])
-        for some in (own, part)
-    ]
-    return max(from_outline) < settings.outline_m and _is_hidden_between(scene, own, part, settings)
+    from_outline_m = [float(_distances_to_outline(some[:, :2] - corner, rectangle).mean()) for some in (own, part)]
+    return max(from_outline_m) < settings.outline_m and _is_hidden_between(scene, own, part, settings)
+
+
+def _distances_to_outline(places_m: Float32Array, rectangle: cv2.typing.RotatedRect) -> Float64Array:
+    """Of places (K, 2) in OpenCV's rectangle, float64 (K,)."""
+    center_m, extents_m, angle_degrees = rectangle
+    angle_rad = np.radians(angle_degrees)
+    along = np.array([[np.cos(angle_rad), -np.sin(angle_rad)], [np.sin(angle_rad), np.cos(angle_rad)]])
+    inward_m = np.array(extents_m) / 2 - np.abs((places_m - np.array(center_m)) @ along)
+    return np.asarray(np.abs(inward_m.min(axis=1)), dtype=np.float64)
 
 
 def _is_hidden_between(scene: FrameScene, own: Float32Array, part: Float32Array, settings: HiddenPartSettings) -> bool:
-    distance, nearest = cKDTree(part[:, :2]).query(own[:, :2])
+    distance, nearest = (np.asarray(found) for found in cKDTree(part[:, :2]).query(own[:, :2]))
     closest = int(distance.argmin())
     start, end = own[closest, :2].astype(np.float64), part[int(nearest[closest]), :2].astype(np.float64)
     steps = np.linspace(0, 1, 3 + int(distance[closest] / 0.1))[1:-1, None]
@@ -131,7 +136,7 @@ def _is_hidden_between(scene: FrameScene, own: Float32Array, part: Float32Array,
     inside = ((angles > low - settings.beam_rad) & (angles < high + settings.beam_rad)).all(axis=1)
     if not inside.any():
         return False
-    away, beam = cKDTree(angles[inside]).query(_directions(way)[0])
+    away, beam = (np.asarray(found) for found in cKDTree(angles[inside]).query(_directions(way)[0]))
     met_m = ranges_m[inside][beam] - _directions(way)[1]
     hit = away < settings.beam_rad
     margin_m = 0.5 + 0.005 * float(span.max())
