@@ -107,14 +107,19 @@ def _is_one_car(scene: FrameScene, own: Float32Array, part: Float32Array, settin
         return False
     sides = cv2.boxPoints(rectangle)
     from_outline = [
-        np.mean([abs(cv2.pointPolygonTest(sides, (float(x), float(y)), True)) for x, y in some[:: max(1, len(some) // 100), :2] - corner])
+        float(
+            np.mean(
+                [abs(cv2.pointPolygonTest(sides, (float(x), float(y)), True)) for x, y in some[:: max(1, len(some) // 100), :2] - corner]
+            )
+        )
         for some in (own, part)
     ]
     return max(from_outline) < settings.outline_m and _is_hidden_between(scene, own, part, settings)
 
 
 def _is_hidden_between(scene: FrameScene, own: Float32Array, part: Float32Array, settings: HiddenPartSettings) -> bool:
-    distance, nearest = cKDTree(part[:, :2]).query(own[:, :2])
+    found = cKDTree(part[:, :2]).query(own[:, :2])
+    distance, nearest = np.asarray(found[0]), np.asarray(found[1])
     closest = int(distance.argmin())
     start, end = own[closest, :2].astype(np.float64), part[int(nearest[closest]), :2].astype(np.float64)
     steps = np.linspace(0, 1, 3 + int(distance[closest] / 0.1))[1:-1, None]
@@ -123,17 +128,16 @@ def _is_hidden_between(scene: FrameScene, own: Float32Array, part: Float32Array,
     way[:, 2] += scene.ground.z_at(way[:, :2])
     span = np.hypot(*np.vstack([start, end]).T)
     ahead = scene.valid & (scene.points_m[:, :2] @ ((start + end) / 2).astype(np.float32) > 0)
-    sweep = scene.points_m[ahead].astype(np.float64)
-    angles, ranges_m = _directions(sweep)
-    low, high = (f(_directions(way)[0], axis=0) for f in (np.min, np.max))
-    if high[0] - low[0] > np.pi:
-        return False
+    angles, ranges_m = _directions(scene.points_m[ahead].astype(np.float64))
+    way_angles, way_ranges_m = _directions(way)
+    low, high = way_angles.min(axis=0), way_angles.max(axis=0)
+    # Straight behind the LiDAR azimuths jump: too rare to turn everything for it.
     inside = ((angles > low - settings.beam_rad) & (angles < high + settings.beam_rad)).all(axis=1)
-    if not inside.any():
+    if high[0] - low[0] > np.pi or not inside.any():
         return False
-    away, beam = cKDTree(angles[inside]).query(_directions(way)[0])
-    met_m = ranges_m[inside][beam] - _directions(way)[1]
-    hit = away < settings.beam_rad
+    beams = cKDTree(angles[inside]).query(way_angles)
+    hit = np.asarray(beams[0]) < settings.beam_rad
+    met_m = ranges_m[inside][np.asarray(beams[1])] - way_ranges_m
     margin_m = 0.5 + 0.005 * float(span.max())
     if hit.mean() < settings.seen_share:
         return False

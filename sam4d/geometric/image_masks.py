@@ -376,8 +376,8 @@ def _feet(
     # A single low point may be dirt on the road; a wheel or a foot shows several side by side.
     wide = np.ones((1, 2 * thickness + 1), dtype=np.uint8)
     wheels = cv2.morphologyEx(cv2.morphologyEx(surely, cv2.MORPH_CLOSE, wide[:, :thickness]), cv2.MORPH_OPEN, wide)
-    likely, hanging = (cv2.morphologyEx(canvas, cv2.MORPH_CLOSE, wide) for canvas in (likely, hanging))
-    return (wheels | hanging) > 0, likely > 0
+    joined, sill = (np.asarray(cv2.morphologyEx(canvas, cv2.MORPH_CLOSE, wide) > 0) for canvas in (likely, hanging))
+    return np.asarray((wheels > 0) | sill), joined
 
 
 def _paint_guess(trimap: UInt8Array, image: UInt8Array, hints: _Hints, crop: _Crop) -> None:

@@ -173,7 +173,7 @@ def test_a_far_car_goes_on_up_to_the_edge_of_the_post_before_it() -> None:
     boxes = {
         "car": Box((24.0, 3.0), (4.4, 1.8, 1.5)),
         "post": Box((12.0, 1.5), (0.3, 0.3, 2.5), (20, 160, 60)),
-        "wall": Box((45.0, 0.0), (0.4, 40.0, 6.0)),
+        "wall": Box((45.0, 0.0), (0.4, 40.0, 6.0), WALL.colour),
     }
     _, scene, owned, masks = street_clip(boxes)
     answer = segment_camera(scene, FRONT, owned["car"] & scene.is_object, [])
