@@ -128,17 +128,16 @@ def _is_hidden_between(scene: FrameScene, own: Float32Array, part: Float32Array,
     way[:, 2] += scene.ground.z_at(way[:, :2])
     span = np.hypot(*np.vstack([start, end]).T)
     ahead = scene.valid & (scene.points_m[:, :2] @ ((start + end) / 2).astype(np.float32) > 0)
-    sweep = scene.points_m[ahead].astype(np.float64)
-    angles, ranges_m = _directions(sweep)
-    low, high = (f(_directions(way)[0], axis=0) for f in (np.min, np.max))
-    if high[0] - low[0] > np.pi:
-        return False
+    angles, ranges_m = _directions(scene.points_m[ahead].astype(np.float64))
+    way_angles, way_ranges_m = _directions(way)
+    low, high = way_angles.min(axis=0), way_angles.max(axis=0)
+    # Straight behind the LiDAR azimuths jump: too rare to turn everything for it.
     inside = ((angles > low - settings.beam_rad) & (angles < high + settings.beam_rad)).all(axis=1)
-    if not inside.any():
+    if high[0] - low[0] > np.pi or not inside.any():
         return False
-    away, beam = (np.asarray(found) for found in cKDTree(angles[inside]).query(_directions(way)[0]))
-    met_m = ranges_m[inside][beam] - _directions(way)[1]
-    hit = away < settings.beam_rad
+    beams = cKDTree(angles[inside]).query(way_angles)
+    hit = np.asarray(beams[0]) < settings.beam_rad
+    met_m = ranges_m[inside][np.asarray(beams[1])] - way_ranges_m
     margin_m = 0.5 + 0.005 * float(span.max())
     if hit.mean() < settings.seen_share:
         return False
