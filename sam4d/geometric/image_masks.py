@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import Delaunay, QhullError, cKDTree
 
+from sam4d.geometric.image_crop import ImageCrop, pixels_inside
 from sam4d.geometric.mask_corrections import touched_changes
 from sam4d.geometric.scene import CameraView, FrameScene
 from sam4d.geometry import BoolArray, Float64Array
@@ -86,7 +87,7 @@ def segment_camera(
     bounds = _bounds(view.pixels[rows], hints, camera, settings)
     if bounds is None:
         return mask
-    crop = _Crop.around(bounds, camera, settings)
+    crop = ImageCrop.around(bounds, camera, settings.longest_side, settings.largest_scale)
     image = crop.cut(scene.image(camera.name))
     trimap = _trimap(scene, camera, view, image, lidar_mask, rows, hints, crop, settings)
     small = _cut(image, trimap, settings)
@@ -158,60 +159,6 @@ def _bounds(pixels: NDArray[np.float32], hints: _Hints, camera: Camera, settings
     return bounds
 
 
-@dataclass(frozen=True)
-class _Crop:
-    """A piece [left, right) x [top, bottom) of the image, scaled by `scale` to width x height."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-    scale: float
-
-    @classmethod
-    def around(cls, bounds: Float64Array, camera: Camera, settings: ImageMaskSettings) -> _Crop:
-        side = float(max(bounds[2] - bounds[0], bounds[3] - bounds[1], 4.0))
-        # Enough surroundings to learn the background's colours from, and for the parts that no beam hit.
-        margin = 0.2 * side + 0.006 * camera.fx_px
-        left, top = (int(max(0, value - margin)) for value in bounds[:2])
-        right = int(min(camera.width_px, np.ceil(bounds[2] + margin) + 1))
-        bottom = int(min(camera.height_px, np.ceil(bounds[3] + margin) + 1))
-        return cls(left, top, right, bottom, min(settings.largest_scale, settings.longest_side / side))
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return max(2, round((self.bottom - self.top) * self.scale)), max(2, round((self.right - self.left) * self.scale))
-
-    def rows_inside(self, view: CameraView) -> NDArray[np.int64]:
-        """Visible points of the sweep that fall into the crop, int64 (K,), ascending."""
-        rows = np.flatnonzero(view.visible)
-        u = view.pixels[rows, 0]
-        rows = rows[(u >= self.left) & (u < self.right)]
-        v = view.pixels[rows, 1]
-        return np.asarray(rows[(v >= self.top) & (v < self.bottom)])
-
-    def cut(self, image: UInt8Array) -> UInt8Array:
-        piece = image[self.top : self.bottom, self.left : self.right]
-        how = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(piece, self.shape[::-1], interpolation=how), dtype=np.uint8)
-
-    def cut_mask(self, mask: BoolArray) -> BoolArray:
-        piece = mask[self.top : self.bottom, self.left : self.right].astype(np.float32)
-        return np.asarray(cv2.resize(piece, self.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5)
-
-    def to_crop(self, pixels: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Pixels (..., 2) of the image -> pixels of the scaled crop, float32 (..., 2)."""
-        rows, columns = self.shape
-        scale = np.array([columns / (self.right - self.left), rows / (self.bottom - self.top)])
-        return np.asarray((pixels - np.array([self.left, self.top])) * scale, dtype=np.float32)
-
-    def paste(self, small: BoolArray, mask: BoolArray) -> None:
-        """Writes a mask of the scaled crop into one of the whole image, edges smoothed."""
-        soft = cv2.GaussianBlur(small.astype(np.float32), (0, 0), 0.7)
-        large = cv2.resize(soft, (self.right - self.left, self.bottom - self.top), interpolation=cv2.INTER_LINEAR)
-        mask[self.top : self.bottom, self.left : self.right] = large > 0.5
-
-
 def _trimap(
     scene: FrameScene,
     camera: Camera,
@@ -220,13 +167,13 @@ def _trimap(
     lidar_mask: BoolArray,
     rows: NDArray[np.int64],
     hints: _Hints,
-    crop: _Crop,
+    crop: ImageCrop,
     settings: ImageMaskSettings,
 ) -> UInt8Array:
     """What points and prompts say about each pixel of the crop, in OpenCV's GrabCut labels, uint8 (h, w)."""
     shape = crop.shape
     trimap = np.full(shape, cv2.GC_BGD, dtype=np.uint8)
-    places = _inside(crop.to_crop(view.pixels[rows]), shape)
+    places = pixels_inside(crop.to_crop(view.pixels[rows]), shape)
     if hints.mask is not None:
         trimap[crop.cut_mask(hints.mask)] = cv2.GC_PR_FGD
     elif len(places):
@@ -250,13 +197,6 @@ def _far_from(trimap: UInt8Array, distance: float) -> BoolArray:
     return np.asarray(cv2.distanceTransform(unknown, cv2.DIST_L2, 3) > distance)
 
 
-def _inside(places: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.int64]:
-    """Pixel indices (x, y), int64 (K, 2), of those places that lie in the crop."""
-    index = np.floor(places).astype(np.int64)
-    kept = (index >= 0).all(axis=1) & (index[:, 0] < shape[1]) & (index[:, 1] < shape[0])
-    return np.asarray(index[kept])
-
-
 def _paint_points(
     trimap: UInt8Array,
     scene: FrameScene,
@@ -264,7 +204,7 @@ def _paint_points(
     view: CameraView,
     lidar_mask: BoolArray,
     rows: NDArray[np.int64],
-    crop: _Crop,
+    crop: ImageCrop,
     settings: ImageMaskSettings,
 ) -> None:
     shape = crop.shape
@@ -288,11 +228,11 @@ def _paint_points(
         trimap[outside < settings.overhang * spacing + 1] = cv2.GC_FGD
 
     own = np.zeros(shape, dtype=np.bool_)
-    own_places = _inside(crop.to_crop(view.pixels[rows]), shape)
+    own_places = pixels_inside(crop.to_crop(view.pixels[rows]), shape)
     own[own_places[:, 1], own_places[:, 0]] = True
     to_own = cv2.distanceTransform((~own).astype(np.uint8), cv2.DIST_L2, 5)
     others = in_crop[~lidar_mask[in_crop] & scene.valid[in_crop]]
-    places = _inside(crop.to_crop(view.pixels[others]), shape)
+    places = pixels_inside(crop.to_crop(view.pixels[others]), shape)
     if len(places) != len(others):
         others, places = others[: len(places)], places
     nearer = view.depth_m[others] < depth_m - max(0.7, 0.03 * depth_m)
@@ -335,7 +275,7 @@ def _support(
         hole_m = settings.slim_hole_m if _is_slim(points_m, settings) else settings.hole_m
         kept = (lengths_m < hole_m) | (sides < 1.5 * spacing)
         cv2.fillPoly(canvas, list(index[triangles[kept]]), 1, shift=4)
-    inside = _inside(places, shape)
+    inside = pixels_inside(places, shape)
     canvas[inside[:, 1], inside[:, 0]] = 1
     return canvas > 0, spacing
 
@@ -362,7 +302,7 @@ def _gap_between_beams(places: NDArray[np.float32], shape: tuple[int, int]) -> f
 
 
 def _feet(
-    scene: FrameScene, camera: Camera, rows: NDArray[np.int64], crop: _Crop, settings: ImageMaskSettings
+    scene: FrameScene, camera: Camera, rows: NDArray[np.int64], crop: ImageCrop, settings: ImageMaskSettings
 ) -> tuple[BoolArray, BoolArray]:
     """Below the object's lowest points, where all counts as ground: what belongs to it surely and likely, both bool (h, w).
 
@@ -396,7 +336,7 @@ def _feet(
     return (np.asarray(wheels) > 0) | bumpers, below
 
 
-def _paint_guess(trimap: UInt8Array, image: UInt8Array, hints: _Hints, crop: _Crop) -> None:
+def _paint_guess(trimap: UInt8Array, image: UInt8Array, hints: _Hints, crop: ImageCrop) -> None:
     """No points: a box is filled by the object, a click is on something of one colour."""
     height, width = trimap.shape
     if hints.box is not None:
@@ -420,7 +360,7 @@ def _paint_guess(trimap: UInt8Array, image: UInt8Array, hints: _Hints, crop: _Cr
     trimap[border & (trimap == cv2.GC_PR_BGD)] = cv2.GC_BGD
 
 
-def _paint_clicks(trimap: UInt8Array, hints: _Hints, crop: _Crop, settings: ImageMaskSettings) -> None:
+def _paint_clicks(trimap: UInt8Array, hints: _Hints, crop: ImageCrop, settings: ImageMaskSettings) -> None:
     height, width = trimap.shape
     ys, xs = np.mgrid[0:height, 0:width]
     radius = settings.click_radius
@@ -451,7 +391,7 @@ def _cut(image: UInt8Array, trimap: UInt8Array, settings: ImageMaskSettings) -> 
     return np.asarray(cut)
 
 
-def _cleaned(cut: BoolArray, trimap: UInt8Array, hints: _Hints, crop: _Crop) -> BoolArray:
+def _cleaned(cut: BoolArray, trimap: UInt8Array, hints: _Hints, crop: ImageCrop) -> BoolArray:
     """Without crumbs and holes that nothing speaks for."""
     opened = cv2.morphologyEx(cut.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), dtype=np.uint8)) > 0
     kept = np.where(trimap == cv2.GC_FGD, cut, opened | (cut & (cut.sum() < 60)))
