@@ -14,7 +14,8 @@ from converters.exports.waymo_4dseg import waymo_4dseg_label_files
 from converters.exports.whole_output import write_whole_files
 from converters.sequences import open_sequence
 from sam4d.geometry import SE3
-from sam4d.structures import Camera, Clip, Masklet
+from sam4d.structures import Camera, Clip, Cuboid, Masklet
+from tests.converters.tiny_recording import tiny_clip
 
 
 def straight(clip: Clip) -> Clip:
@@ -108,6 +109,25 @@ def write_bin(file: Path, frame: object) -> None:
     sweep = frame.load_sweep()  # type: ignore[attr-defined]
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(np.column_stack([sweep.points_m, sweep.intensity]).astype("<f4").tobytes())
+
+
+EGO_SE3_LIDAR = SE3.from_yaw(-np.pi / 2, [0.9, 0.0, 1.8])
+LIDAR_BOXES = (
+    (Cuboid((8.0, 1.0, -0.5), (4.5, 1.9, 1.6), 0.4), "car-1", "vehicle.car"),
+    (Cuboid((3.0, -2.0, 0.0), (0.7, 0.6, 1.8), -3.0), "p", "human"),
+)
+
+
+def write_tiny_nuscenes(root: Path) -> Clip:
+    """The tiny recording in nuScenes' layout, with LIDAR_BOXES on every frame."""
+    tiny = straight(tiny_clip())
+    boxes = [
+        [(name, category, frame.world_SE3_lidar @ cuboid.lidar_SE3_cuboid, cuboid.size_lwh_m) for cuboid, name, category in LIDAR_BOXES]
+        for frame in tiny.frames
+        if frame.world_SE3_lidar is not None
+    ]
+    write_nuscenes(root, tiny, EGO_SE3_LIDAR, boxes)
+    return tiny
 
 
 def write_nuscenes(root: Path, clip: Clip, ego_SE3_lidar: SE3, boxes: list[list[tuple[str, str, SE3, tuple[float, float, float]]]]) -> None:
