@@ -21,7 +21,7 @@ def partial_directory(directory: Path) -> Path:
 @contextlib.contextmanager
 def resumable_directory(directory: str | Path, made_of: str, *, overwrite: bool = False, resume: bool = False) -> Iterator[Path]:
     """A folder to write into, which takes the place of `directory` when the block ends well. An interrupt (or the end of the machine)
-    leaves it beside its place, for `resume`; an error does not.
+    leaves it beside its place, for `resume`; an error does not, unless all was written.
 
     Files in it must be there whole or not at all: `write_whole`.
 
@@ -47,11 +47,13 @@ def resumable_directory(directory: str | Path, made_of: str, *, overwrite: bool 
     try:
         with readable_errors(target):
             yield partial
-            (partial / STAMP).unlink()
-            take_place(partial, target)
     except Exception:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    # All of it is written: whatever keeps it from its place now, the work is there to be gone on with.
+    with readable_errors(target):
+        take_place(partial, target, overwrite=overwrite)
+        (target / STAMP).unlink()
 
 
 def write_whole(file: Path, data: bytes) -> None:

@@ -40,13 +40,7 @@ def whole_directory(directory: str | Path, *, overwrite: bool = False) -> Iterat
             output = scratch / "new"
             output.mkdir()
             yield output
-            if target.exists():
-                target.rename(scratch / "old")
-            output.rename(target)
-    except BaseException:
-        if (scratch / "old").exists() and not target.exists():
-            (scratch / "old").rename(target)
-        raise
+            take_place(output, target, overwrite=overwrite)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -59,8 +53,10 @@ def require_writable_target(target: Path, *, overwrite: bool) -> None:
         raise InputError(str(target), "an empty folder or nothing (or permission to overwrite)", "a folder with files")
 
 
-def take_place(folder: Path, target: Path) -> None:
-    """The folder in the place of the target, which is removed; both on one file system."""
+def take_place(folder: Path, target: Path, *, overwrite: bool) -> None:
+    """The folder in the place of the target, which is removed; both on one file system. What came there meanwhile is not overwritten
+    unless it may be: raises InputError as `require_writable_target`."""
+    require_writable_target(target, overwrite=overwrite)
     if not target.exists():
         folder.rename(target)
         return
