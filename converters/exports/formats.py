@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
@@ -49,6 +49,34 @@ class FormattedLabels:
     lost: str | None
 
 
+@dataclass(frozen=True)
+class _Format:
+    """What makes the files of a clip's labels, and what the format cannot hold (the end of a sentence), None where it holds everything."""
+
+    files: Callable[[Clip, Sequence[Masklet]], Mapping[str, FileContent]]
+    lost: str | None
+
+
+def _sequence_files(clip: Clip, masklets: Sequence[Masklet]) -> Mapping[str, FileContent]:
+    return {f"{file_name(clip.name)}/{path}": data for path, data in label_files(clip, masklets).items()}
+
+
+_FORMATS: Mapping[LabelFormat, _Format] = {
+    "sequence": _Format(_sequence_files, None),
+    "kitti-tracking": _Format(kitti_tracking_files, "masks, points and scores"),
+    "kitti-object": _Format(kitti_object_files, "which object is which over the frames, masks, points and scores"),
+    "semantic-kitti": _Format(semantic_kitti_files, "camera masks, cuboids, scores, and all but one owner of a point"),
+    "nuscenes": _Format(nuscenes_files, "camera masks, scores, lens distortion, and all but one owner of a point"),
+    "coco": _Format(coco_files, "points and cuboids"),
+    "openlabel": _Format(open_label_files, None),
+    "waymo-4dseg": _Format(waymo_4dseg_label_files, "cuboids"),
+    "cvat-datumaro": _Format(cvat_datumaro_files, "masks, points and scores"),
+    "cvat-kitti-raw": _Format(cvat_tracklet_files, "masks, points, scores, and which object is which over gaps and changes of size"),
+    "supervisely": _Format(supervisely_files, "camera masks and scores"),
+    "segments": _Format(segments_files, "scores, and all but one owner of a point or pixel"),
+}
+
+
 def loss_note(label_format: LabelFormat, lost: str, output: str) -> str:
     """What a person is told of it."""
     return f"note: {label_format} holds no {lost}; these are in {output}/{SIDECAR}"
@@ -66,35 +94,11 @@ def labels_as(
         InputError: what the format's own function says.
     """
     masklets = relabelled(masklets, label_map)
-    name = file_name(clip.name)
-    files: Mapping[str, FileContent]
-    lost: str | None = None
-    if label_format == "sequence":
-        files = {f"{name}/{path}": data for path, data in label_files(clip, masklets).items()}
-    elif label_format == "openlabel":
-        files = open_label_files(clip, masklets)
-    elif label_format == "coco":
-        files, lost = coco_files(clip, masklets), "points and cuboids"
-    elif label_format == "waymo-4dseg":
-        files, lost = waymo_4dseg_label_files(clip, masklets), "cuboids"
-    elif label_format == "nuscenes":
-        files, lost = nuscenes_files(clip, masklets), "camera masks, scores, lens distortion, and all but one owner of a point"
-    elif label_format == "semantic-kitti":
-        files, lost = semantic_kitti_files(clip, masklets), "camera masks, cuboids, scores, and all but one owner of a point"
-    elif label_format == "cvat-datumaro":
-        files, lost = cvat_datumaro_files(clip, masklets), "masks, points and scores"
-    elif label_format == "cvat-kitti-raw":
-        files, lost = cvat_tracklet_files(clip, masklets), "masks, points, scores, and which object is which over gaps and changes of size"
-    elif label_format == "supervisely":
-        files, lost = supervisely_files(clip, masklets), "camera masks and scores"
-    elif label_format == "segments":
-        files, lost = segments_files(clip, masklets), "scores, and all but one owner of a point or pixel"
-    elif label_format == "kitti-object":
-        files, lost = kitti_object_files(clip, masklets), "which object is which over the frames, masks, points and scores"
-    else:
-        files, lost = kitti_tracking_files(clip, masklets), "masks, points and scores"
+    made = _FORMATS[label_format]
+    files = made.files(clip, masklets)
+    lost = made.lost
     if lost is not None:
-        files = {**files, **{f"{SIDECAR}/{name}/{path}": data for path, data in label_files(clip, masklets).items()}}
+        files = {**files, **{f"{SIDECAR}/{path}": data for path, data in _sequence_files(clip, masklets).items()}}
     return FormattedLabels(files, lost)
 
 
