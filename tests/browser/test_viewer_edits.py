@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sam4d.geometry import BoolArray
 from sam4d.simulation import SyntheticDrive
 from sam4d.structures import Masklet
 from tests.browser.clicking import BEV, MARKS, click_on, view_of
@@ -85,14 +86,8 @@ def test_what_is_painted_on_the_points_seen_from_above_shows_in_the_cloud(
     )
 
 
-def test_a_stroke_on_a_mask_outlives_the_next_click_in_the_cloud(
-    viewer: ViewerPage, labelling: LabellingPage, project: LabellingProject, drive: SyntheticDrive, seen_cars: list[Masklet], tmp_path: Path
-) -> None:
-    """Painted with the brush, then clicked at once: drafts keep strokes apart from masks, and come late."""
-    car = seen_cars[0]
-    camera = max(car.masks[0].camera_masks, key=lambda name: int(car.masks[0].camera_masks[name].sum()))
-    click_on(viewer, drive, car)
-    before = union_of(masks_of(labelling.results())[camera, 0])
+def paint_above(labelling: LabellingPage, camera: str, before: BoolArray) -> tuple[int, slice]:
+    """A brush stroke on the first object's mask, far from where it stood; returns the row and columns that are painted for sure."""
     height, width = before.shape
     stroke = [(0.2 * width, 0.15 * height), (0.6 * width, 0.15 * height)]
     row, columns = int(0.15 * height), slice(int(0.25 * width), int(0.55 * width))
@@ -104,6 +99,18 @@ def test_a_stroke_on_a_mask_outlives_the_next_click_in_the_cloud(
     )
     labelling.pick_tool(camera, "brush-tool", smart=False)
     labelling.paint(camera, stroke)
+    return row, columns
+
+
+def test_a_stroke_on_a_mask_outlives_the_next_click_in_the_cloud(
+    viewer: ViewerPage, labelling: LabellingPage, project: LabellingProject, drive: SyntheticDrive, seen_cars: list[Masklet], tmp_path: Path
+) -> None:
+    """Painted with the brush, then clicked at once: drafts keep strokes apart from masks, and come late."""
+    car = seen_cars[0]
+    camera = max(car.masks[0].camera_masks, key=lambda name: int(car.masks[0].camera_masks[name].sum()))
+    click_on(viewer, drive, car)
+    before = union_of(masks_of(labelling.results())[camera, 0])
+    row, columns = paint_above(labelling, camera, before)
     labelling.unselect()
     click_on(viewer, drive, car)
     viewer.picture("painted-and-clicked")
@@ -124,16 +131,7 @@ def test_a_stroke_on_a_mask_outlives_the_next_smart_click_in_an_image(
     click_on(viewer, drive, car)
     exact = car.masks[0].camera_masks[camera]
     before = union_of(masks_of(labelling.results())[camera, 0])
-    height, width = before.shape
-    row, columns = int(0.15 * height), slice(int(0.25 * width), int(0.55 * width))
-    assert not before[row, columns].any()
-    labelling.page.evaluate(
-        "(id) => { const annotation = window.Htx.annotationStore.selected;"
-        " annotation.selectArea([...annotation.regions].find(region => region.cleanId === id)); }",
-        f"o1-f0-brush_{camera}",
-    )
-    labelling.pick_tool(camera, "brush-tool", smart=False)
-    labelling.paint(camera, [(0.2 * width, 0.15 * height), (0.6 * width, 0.15 * height)])
+    row, columns = paint_above(labelling, camera, before)
     labelling.pick_label(f"kp_{camera}", "Car")
     labelling.pick_tool(camera, "key-point-tool")
     inside = np.argwhere(before & exact)

@@ -87,11 +87,14 @@ export class RequestError extends Error {}
 const ANSWER_SECONDS = 110;
 const DRAFT_SECONDS = 5;
 const POINTS_TAG = "brush_bev";
+/** Pressed between strokes: to save each time would make painting stutter. */
+const PAINTING_KEYS: ReadonlySet<string> = new Set(["[", "]", " ", "Control", "Shift", "Alt", "Meta"]);
 
 export class LabelStudio {
   private readonly editorWindow: EditorWindow;
   private backendId: Promise<number> | null = null;
   private savedStrokes = "";
+  private saving: Promise<void> = Promise.resolve();
 
   private constructor(editorWindow: EditorWindow) {
     this.editorWindow = editorWindow;
@@ -305,8 +308,9 @@ export class LabelStudio {
    */
   saveStrokesInTime(page: Window): void {
     const reach = (event: Event) => {
-      const onImage = event.type === "pointerdown" && (event.target as Element | null)?.closest("canvas, .konvajs-content");
-      if (!onImage) this.saveStrokes().catch(() => undefined); // the draft comes later then, as it does without this
+      const isPainting =
+        event.type === "keydown" ? PAINTING_KEYS.has((event as KeyboardEvent).key) : (event.target as Element | null)?.closest("canvas, .konvajs-content");
+      if (!isPainting) this.saveStrokes().catch(() => undefined); // the draft comes later then, as it does without this
     };
     const gone = new AbortController();
     page.addEventListener("pagehide", () => gone.abort());
@@ -314,22 +318,19 @@ export class LabelStudio {
   }
 
   /** The backend knows strokes from the draft only, which Label Studio saves seconds after them. Throws RequestError where it cannot. */
-  private async saveStrokes(): Promise<void> {
+  private saveStrokes(): Promise<void> {
     const annotation = this.annotation;
     const last = (annotation?.regions ?? []).flatMap((region) => (region.touches?.length ? [region.touches[region.touches.length - 1]?.id] : []));
+    if (!annotation || !last.length) return Promise.resolve();
     const strokes = [this.shown, ...last].join(" ");
-    if (!annotation || !last.length || strokes === this.savedStrokes) return;
-    const end = Date.now() + DRAFT_SECONDS * 1000;
-    const until = async (isDone: () => boolean) => {
-      while (!isDone()) {
-        if (Date.now() > end) throw new RequestError("What was painted last is not saved yet. Try again in a moment: nothing is lost.");
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-    };
-    await until(() => !annotation.isDraftSaving); // what is being saved already may lack the last stroke
-    void annotation.saveDraftImmediatelyWithResults(null);
-    this.savedStrokes = strokes;
-    await until(() => !annotation.isDraftSaving);
+    if (strokes !== this.savedStrokes) {
+      this.savedStrokes = strokes;
+      this.saving = saveDraft(annotation).catch((error: unknown) => {
+        this.savedStrokes = ""; // the next one tries again
+        throw error;
+      });
+    }
+    return this.saving;
   }
 
   private async findBackend(): Promise<number> {
@@ -345,6 +346,19 @@ export class LabelStudio {
       throw error;
     }
   }
+}
+
+async function saveDraft(annotation: EditorAnnotation): Promise<void> {
+  const end = Date.now() + DRAFT_SECONDS * 1000;
+  const until = async (isDone: () => boolean) => {
+    while (!isDone()) {
+      if (Date.now() > end) throw new RequestError("What was painted last is not saved yet. Try again in a moment: nothing is lost.");
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  };
+  await until(() => !annotation.isDraftSaving); // what is being saved already may lack the last stroke
+  annotation.saveDraftImmediatelyWithResults(null).catch(() => undefined); // then it stays unsaved, which is waited for
+  await until(() => !annotation.isDraftSaving);
 }
 
 /** fetch, with every failure as a RequestError that says what to do. */
