@@ -1,8 +1,9 @@
 """How fast the SAM4D network is, and how much memory it takes, beside what the authors' own code needs for the same.
 
-    python benchmarks/network.py SEQUENCE [--camera NAME] [--checkpoint FILE] [--device cpu|cuda] [--frames 60] [--json]
+    python benchmarks/network.py SEQUENCE [--camera NAME] [--checkpoint FILE] [--device cpu|cuda] [--repeats 3] [--frames 60] [--json]
 
-Times are in units of one float32 product of two 4096 x 4096 matrices on the same machine, in the same run, so that machines compare. The
+Times are in units of one float32 product of two 4096 x 4096 matrices on the same machine, so that machines compare. A machine that others
+use too changes its speed from minute to minute: each figure is the median of several, each over a unit taken right before and after. The
 original's figures were taken with two CPU cores, full sweeps of 168 thousand points and one camera. Without a checkpoint the weights are
 random: how long it takes does not depend on them.
 """
@@ -14,7 +15,7 @@ import json
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -55,9 +56,24 @@ def timed(action: Callable[[], Answer], device: str) -> tuple[Answer, float]:
 
 
 def unit_s(device: str) -> float:
-    """One 4096^3 product, the best of five."""
+    """One 4096^3 product, the best of three."""
     one, other = torch.randn(4096, 4096, device=device), torch.randn(4096, 4096, device=device)
-    return min(timed(lambda: one @ other, device)[1] for _ in range(5))
+    return min(timed(lambda: one @ other, device)[1] for _ in range(3))
+
+
+def in_units(actions: Iterable[Callable[[], object]], device: str) -> list[float]:
+    """How long each takes, one after the other, over the mean of the units before and after it."""
+    found, before_s = [], unit_s(device)
+    for action in actions:
+        seconds = timed(action, device)[1]
+        after_s = unit_s(device)
+        found.append(2 * seconds / (before_s + after_s))
+        before_s = after_s
+    return found
+
+
+def medians(repeats: Iterable[Sequence[float]]) -> list[float]:
+    return [statistics.median(values) for values in zip(*repeats, strict=True)]
 
 
 def random_weights() -> dict[str, torch.Tensor]:
@@ -93,6 +109,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--objects", type=int, nargs="*", default=[1, 4], help="how many at a time (default 1 4)")
+    parser.add_argument("--repeats", type=int, default=3, help="of each figure, whose median counts (default 3)")
     parser.add_argument("--frames", type=int, default=60, help="of the long drive whose memory is watched; 0 leaves it out")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -102,26 +119,32 @@ def main() -> None:
     weights = arguments.checkpoint or random_weights()
     predictor = sam4d.build_predictor("sam4d", checkpoint=weights, device=arguments.device, precision=arguments.precision)
     del weights
-    device, unit = arguments.device, unit_s(arguments.device)
+    device, repeats = arguments.device, range(arguments.repeats)
     figures: dict[str, float] = {}
 
     clip = one_camera(recording, camera.name, 6)
     (prompt,) = boxes(camera, 1)
-    session = predictor.open(clip)
-    figures["first click on a new frame"] = timed(lambda: session.add_prompt(prompt), device)[1] / unit
     click = sam4d.PointPrompt(1, 0, camera.name, [[camera.width_px / 2, camera.height_px / 2]], [1])
-    further = [timed(lambda: session.add_prompt(click), device)[1] for _ in range(3)]
-    figures["further click on the frame"] = statistics.median(further) / unit
-    for count in arguments.objects:
+
+    def clicks() -> list[float]:
         session = predictor.open(clip)
-        for prompt in boxes(camera, count):
-            session.add_prompt(prompt)
+        return in_units([lambda: session.add_prompt(prompt), *[lambda: session.add_prompt(click)] * 3], device)
+
+    def follow(count: int) -> list[float]:
+        """With 1, 2, 3 and 4 frames remembered."""
+        session = predictor.open(clip)
+        for box in boxes(camera, count):
+            session.add_prompt(box)
         frames = session.propagate()
         next(frames)
-        for remembered in range(1, 5):
-            seconds = timed(lambda frames=frames: next(frames), device)[1]  # type: ignore[misc]
-            figures[f"{NUMBERS.get(count, f'{count} objects')}, {remembered} frame{'s'[: remembered - 1]} remembered"] = seconds / unit
-    session = predictor.open(clip)
+        return in_units([lambda: next(frames)] * 4, device)
+
+    first, *further = medians(clicks() for _ in repeats)
+    figures["first click on a new frame"] = first
+    figures["further click on the frame"] = statistics.median(further)
+    for count in arguments.objects:
+        for remembered, value in enumerate(medians(follow(count) for _ in repeats), start=1):
+            figures[f"{NUMBERS.get(count, f'{count} objects')}, {remembered} frame{'s'[: remembered - 1]} remembered"] = value
     figures["peak memory, MB"] = resident_mb()
     if arguments.frames:
         session = predictor.open(one_camera(recording, camera.name, arguments.frames))
@@ -133,9 +156,9 @@ def main() -> None:
         figures["peak memory on the GPU, MB"] = torch.cuda.max_memory_allocated() / 2**20
 
     if arguments.json:
-        print(json.dumps({"unit_s": unit, "figures": figures, "original": ORIGINAL}))
+        print(json.dumps({"unit_s": unit_s(device), "figures": figures, "original": ORIGINAL}))
         return
-    print(f"{predictor.version} on {device}, one unit = {unit:.3f} s\n")
+    print(f"{predictor.version} on {device}, one unit = {unit_s(device):.3f} s\n")
     print(f"{'':38} {'here':>8} {'original':>9}")
     for name, value in figures.items():
         original = f"{ORIGINAL[name]:9.2f}" if name in ORIGINAL else f"{2300:9}" if name == "peak memory, MB" else ""

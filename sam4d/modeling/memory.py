@@ -18,18 +18,17 @@ from sam4d.modeling.positional_encoding import Rays
 class FramePlace:
     """Where a frame's memories are, shared by all objects.
 
-    rays: of the camera's 2304 grid positions, and lidar_positions_m: float32 (M, 3), both in the frame's own LiDAR frame.
-    camera_sine: bfloat16 (1, 2304, 256), which no motion changes; rounded as the released model does.
+    rays: of the camera's 2304 grid positions, and lidar_positions_m: float32 (M, 3), both in the frame's own LiDAR frame. The camera's own
+    encoding is the same on every frame and not kept.
     """
 
     world_SE3_lidar: SE3
     rays: Rays
-    camera_sine: Tensor
     lidar_positions_m: Tensor
 
     @classmethod
     def of(cls, frame: EncodedFrame) -> FramePlace:
-        return cls(frame.world_SE3_lidar, frame.camera.rays, frame.camera.sine.bfloat16(), frame.lidar.positions_m)
+        return cls(frame.world_SE3_lidar, frame.camera.rays, frame.lidar.positions_m)
 
 
 @dataclass(frozen=True, eq=False)

@@ -199,13 +199,13 @@ class Sam4D(nn.Module):
         )
 
     def _remembered(self, frame: EncodedFrame, memory: FrameMemory, t_pos: int) -> Remembered:
-        """Both sensors' memories of a frame, placed where they are now: B objects, 2304 + M of them."""
+        """Both sensors' memories of a frame, placed where they are now: B objects, 2304 + M of them; rounded as the released model does."""
         encoding, place = self.union_pe_func, memory.place
         current_SE3_past = frame.world_SE3_lidar.inverse() @ place.world_SE3_lidar
         rotation = torch.tensor(current_SE3_past.rotation).to(place.lidar_positions_m)
         translation_m = torch.tensor(current_SE3_past.translation_m).to(place.lidar_positions_m)
         lidar_m = place.lidar_positions_m @ rotation.T + translation_m
-        camera_positions = place.camera_sine.float() + encoding.shared_of_rays(place.rays.moved(current_SE3_past))
+        camera_positions = frame.camera.sine.bfloat16().float() + encoding.shared_of_rays(place.rays.moved(current_SE3_past))
         lidar_positions = encoding.lidar_sine(lidar_m).bfloat16().float() + encoding.shared_of_positions(lidar_m)
         positions = torch.cat([camera_positions, lidar_positions[None]], dim=1) + self.maskmem_tpos_enc[RECENT_FRAMES - t_pos]
         return Remembered(torch.cat([memory.camera, memory.lidar], dim=1).float(), positions)

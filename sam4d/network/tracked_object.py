@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+from torch import Tensor
 
 from sam4d.modeling.encoded_frame import Decoded
 from sam4d.modeling.memory import FrameMemory
 from sam4d.modeling.memory_recall import Recall, recall
-from sam4d.structures import Float32Array, ObjectMasks, Prompt
+from sam4d.structures import CameraMasks, Float32Array, ObjectMasks, Prompt
 
 Basis: TypeAlias = tuple[tuple[str, Recall, tuple[int, ...]], ...]
 """What a tracked answer was made from: by pass, the frames that were looked at and the versions of their answers."""
@@ -37,10 +40,20 @@ class FrameAnswer:
 
     @property
     def held_bytes(self) -> int:
-        """What forgetting it would free, less what memories share."""
-        tensors = [tensor for decoded in self.passes.values() for tensor in (decoded.lidar_logits, decoded.camera_low_res_logits)]
-        tensors += [tensor for memory in self.memories.values() for tensor in (memory.camera, memory.lidar)]
-        return sum(tensor.nbytes for tensor in tensors) + self.masks.lidar_mask.nbytes
+        """What forgetting it would free."""
+        arrays: list[Tensor | NDArray[Any]] = [self.points_m, self.masks.lidar_mask]
+        cameras = self.masks.camera_masks
+        if isinstance(cameras, CameraMasks):
+            arrays += [crop for _, _, _, crop in cameras.crops.values()]
+        if self.masks.lidar_logits is not None:
+            arrays.append(self.masks.lidar_logits)
+        for decoded in self.passes.values():
+            arrays += [decoded.camera_low_res_logits, decoded.lidar_low_res_logits]
+        # fused over the passes, which share it
+        arrays += [decoded.lidar_logits for decoded in [*self.passes.values()][:1]]
+        for memory in self.memories.values():
+            arrays += [memory.camera, memory.lidar, memory.place.lidar_positions_m, memory.place.rays.directions]
+        return sum(array.nbytes for array in arrays)
 
 
 @dataclass(eq=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import types
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -142,6 +144,37 @@ def test_what_is_remembered_is_bounded(untrained: NetworkPredictor, small_drive:
     again = [frame.objects[1] for frame in session.propagate(1, 4)]
     for one, other in zip(found, again, strict=False):
         assert np.array_equal(one.lidar_logits, other.lidar_logits)  # type: ignore[arg-type]
+
+
+def test_what_an_answer_holds_is_counted_whole(untrained: NetworkPredictor, small_drive: SyntheticDrive, truth: Masklet) -> None:
+    session = NetworkSession(untrained, EncodedClip(untrained, small_drive.clip, 2), memory_bytes=1 << 30)
+    session.add_prompt(click(truth))
+    assert all(not frame.objects[1].is_empty for frame in session.propagate(1, 4)), "random weights that find nothing prove nothing"
+    shared = _buffers(untrained) | _buffers(session._encoded)
+    for answer in session._objects[1].tracked.values():
+        own = sum(size for address, size in _buffers(answer).items() if address not in shared)
+        assert own * 0.95 <= answer.held_bytes <= own * 1.2, (own, answer.held_bytes)
+
+
+def _buffers(root: object) -> dict[int, int]:
+    """Bytes of every buffer of arrays and tensors that can be reached from an object, by address."""
+    found: dict[int, int] = {}
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen or isinstance(thing, (type, types.ModuleType, types.FunctionType, types.MethodType)):
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, torch.Tensor):
+            found[thing.untyped_storage().data_ptr()] = thing.untyped_storage().nbytes()
+        elif isinstance(thing, np.ndarray):
+            while isinstance(thing.base, np.ndarray):
+                thing = thing.base
+            found.setdefault(thing.__array_interface__["data"][0], thing.nbytes)
+        else:
+            waiting.extend(gc.get_referents(thing))
+    return found
 
 
 def _front_only(clip: Clip, frame_index: int) -> dict[str, Any]:
