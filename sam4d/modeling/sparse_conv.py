@@ -23,6 +23,9 @@ KeptT = TypeVar("KeptT")
 CELL_LIMIT = 2**20 - 64
 """Coordinates of cells are below this in magnitude, so that three of them and their neighbours fit into one 63-bit key."""
 
+VALUES_AT_ONCE = 2**17
+"""Features that a CPU gathers, multiplies and adds at a time: half a megabyte."""
+
 _AXIS_BITS = 21
 _AXIS_OFFSET = 2**20
 
@@ -241,8 +244,8 @@ class SubmanifoldConv(SparseModule):
         for tap in x.cells.neighbours(self.kernel_size):
             if not len(tap.output_rows):
                 continue
-            sums.index_add_(0, tap.output_rows, _product(features, tap.input_rows, self.kernel[tap.tap]))
-            sums.index_add_(0, tap.input_rows, _product(features, tap.output_rows, self.kernel[last_tap - tap.tap]))
+            _add_products(sums, tap.output_rows, features, tap.input_rows, self.kernel[tap.tap])
+            _add_products(sums, tap.input_rows, features, tap.output_rows, self.kernel[last_tap - tap.tap])
         return x.with_features(x.cells.row_features(_add_bias(sums, self.bias)))
 
 
@@ -263,7 +266,7 @@ class DownConv(SparseModule):
         features = x.cells.distinct_features(x.features)
         sums = self.kernel.new_zeros(len(coarser.cells), *features.shape[1:-1], self.kernel.shape[-1])
         for tap in coarser.taps:
-            sums.index_add_(0, tap.output_rows, _product(features, tap.input_rows, self.kernel[tap.tap]))
+            _add_products(sums, tap.output_rows, features, tap.input_rows, self.kernel[tap.tap])
         return SparseTensor(coarser.cells, _add_bias(sums, self.bias))
 
 
@@ -295,6 +298,13 @@ def _new_kernel(kernel_size: int, in_channels: int, out_channels: int) -> nn.Par
     shape = (in_channels, out_channels) if taps == 1 else (taps, in_channels, out_channels)
     bound = 1 / math.sqrt(taps * in_channels)
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+
+
+def _add_products(sums: Tensor, sum_rows: Tensor, features: Tensor, rows: Tensor, weights: Tensor) -> None:
+    """Add `_product` to some rows of the sums, on a CPU as many at a time as stay in its caches between the three steps."""
+    parts = -(-rows.numel() * weights.shape[0] // VALUES_AT_ONCE) if rows.device.type == "cpu" else 1
+    for some_sum_rows, some_rows in zip(sum_rows.chunk(max(1, parts)), rows.chunk(max(1, parts)), strict=True):
+        sums.index_add_(0, some_sum_rows, _product(features, some_rows, weights))
 
 
 def _product(features: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
