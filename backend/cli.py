@@ -119,6 +119,7 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default="annotations",
         help="what was submitted; or also unsubmitted drafts; or also predictions of tasks that nobody labelled (default %(default)s)",
     )
+    export.add_argument("--resume", action="store_true", help="go on with what an interrupted export to the same folder has read")
     export.add_argument("--overwrite", action="store_true", help="replace files that are there")
     for word in (imports, preannotate):
         _add_engine(word)

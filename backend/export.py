@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from backend.label_studio import LabelledTask, Labels, LabelStudioClient, Project
+from backend.staged_windows import StagedWindows, staged_windows
 from converters.exports import FileContent, LabelFormat, Window, file_name, join_windows, labels_as, write_whole_files
-from converters.packed_masks import PackedMasks
 from converters.reconcile import regions_to_masklets
 from converters.tasks import TaskWindow, parse_task_data
 from sam4d.structures import Clip, InputError
@@ -39,6 +39,7 @@ def export_project(
     *,
     include: Include = "annotations",
     overwrite: bool = False,
+    resume: bool = False,
     label_map: Mapping[str, str | None] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[ExportedSequence, ...]:
@@ -52,42 +53,44 @@ def export_project(
         include: "annotations" only what was submitted, the newest of a task; "drafts" what was saved but not submitted too, where it is
             newer; "predictions" also the engine's answers of tasks that nobody has labelled.
         overwrite: replace files that are there.
+        resume: go on with what an interrupted export to the same output has read.
         label_map: see `converters.exports.labels_as`.
 
     Raises:
         InputError: nothing labelled, a task or region that cannot be read, two sequences whose files would have one name, files in the
-            way. Nothing is written then.
+            way, nothing to resume. Nothing is written then.
     """
-    tasks = client.tasks(project)
-    task_counts: Counter[str] = Counter()
-    clips: dict[str, Clip] = {}
-    windows: dict[str, list[Window]] = {}
-    for index, task in enumerate(tasks):
-        with _named(task.task_id):
-            window = parse_task_data(task.data)
-        task_counts[window.sequence] += 1
-        labels = choose_labels(client.labelled_task(task), include)
-        if labels is not None:
-            if window.sequence not in clips:
-                clips[window.sequence] = open_clip(window.sequence)
-            windows.setdefault(window.sequence, []).append(read_window(task.task_id, window, labels, clips[window.sequence]))
-        progress(index + 1, len(tasks))
-    files: dict[Path, FileContent] = {}
-    exported: dict[str, ExportedSequence] = {}
-    for address, read in windows.items():
-        clip = clips[address]
-        name = file_name(clip.name)
-        if name in exported:
-            raise InputError(f"project {project.title!r}", "sequences of distinct names", f"two of the name {name}")
-        masklets = join_windows(read)
-        labels_of_clip = labels_as(export_format, clip, masklets, label_map)
-        files |= {output / path: data for path, data in labels_of_clip.files.items()}
-        exported[name] = ExportedSequence(name, len(masklets), len(read), task_counts[address], labels_of_clip.lost)
-    if not exported:
-        hint = "" if include == "predictions" else " (--include drafts or predictions takes more)"
-        raise InputError(f"project {project.title!r}", f"at least one task with labels{hint}", f"none among {len(tasks)} tasks")
-    write_whole_files(files, overwrite=overwrite)
-    return tuple(exported.values())
+    with staged_windows(output, resume=resume) as staged:
+        tasks = client.tasks(project)
+        task_counts: Counter[str] = Counter()
+        clips: dict[str, Clip] = {}
+        windows: dict[str, list[Window]] = {}
+        for index, task in enumerate(tasks):
+            with _named(task.task_id):
+                window = parse_task_data(task.data)
+            task_counts[window.sequence] += 1
+            labels = choose_labels(client.labelled_task(task), include)
+            if labels is not None:
+                if window.sequence not in clips:
+                    clips[window.sequence] = open_clip(window.sequence)
+                windows.setdefault(window.sequence, []).append(read_window(task.task_id, window, labels, clips[window.sequence], staged))
+            progress(index + 1, len(tasks))
+        files: dict[Path, FileContent] = {}
+        exported: dict[str, ExportedSequence] = {}
+        for address, read in windows.items():
+            clip = clips[address]
+            name = file_name(clip.name)
+            if name in exported:
+                raise InputError(f"project {project.title!r}", "sequences of distinct names", f"two of the name {name}")
+            masklets = join_windows(read)
+            labels_of_clip = labels_as(export_format, clip, masklets, label_map)
+            files |= {output / path: data for path, data in labels_of_clip.files.items()}
+            exported[name] = ExportedSequence(name, len(masklets), len(read), task_counts[address], labels_of_clip.lost)
+        if not exported:
+            hint = "" if include == "predictions" else " (--include drafts or predictions takes more)"
+            raise InputError(f"project {project.title!r}", f"at least one task with labels{hint}", f"none among {len(tasks)} tasks")
+        write_whole_files(files, overwrite=overwrite)
+        return tuple(exported.values())
 
 
 def choose_labels(task: LabelledTask, include: Include) -> Labels | None:
@@ -100,13 +103,13 @@ def choose_labels(task: LabelledTask, include: Include) -> Labels | None:
     return max(candidates, key=lambda labels: labels.updated_at, default=None)
 
 
-def read_window(task_id: int, window: TaskWindow, labels: Labels, clip: Clip) -> Window:
-    """The objects of one task, their masks packed: a long drive has thousands. `clip`: the whole sequence."""
-    shown = clip.window(window.first_frame, window.frame_count)
+def read_window(task_id: int, window: TaskWindow, labels: Labels, clip: Clip, staged: StagedWindows) -> Window:
+    """The objects of one task, their masks on disk: a long drive has thousands. `clip`: the whole sequence."""
     with _named(task_id):
-        masklets = regions_to_masklets(labels.result, window, shown)
-    packed = tuple(replace(masklet, masks=PackedMasks(masklet.masks)) for masklet in masklets)
-    return Window(window.first_frame, window.frame_count, packed)
+        shown = clip.window(window.first_frame, window.frame_count)
+        if not staged.has(task_id, labels):
+            staged.put(task_id, labels, regions_to_masklets(labels.result, window, shown), shown)
+        return Window(window.first_frame, window.frame_count, staged.get(task_id, labels, shown))
 
 
 @contextlib.contextmanager

@@ -10,10 +10,11 @@ from backend.commands.connection import Connection, find_connection
 from backend.commands.output import ProgressBars, complain, say, say_json
 from backend.engine import predictor_of
 from backend.export import export_project
-from backend.label_studio import LabelStudioClient, Project
+from backend.label_studio import LabelStudioClient, LabelStudioError, Project
 from backend.preannotate import TaskOutcome, preannotate
 from backend.projects import ImportedSequence, ImportOptions, WithLabels, import_sequences
 from backend.settings import Settings
+from backend.staged_windows import staging_folder
 from converters.exports.formats import loss_note, parse_label_map
 from converters.sequences.sequence_folder import read_file
 
@@ -75,17 +76,23 @@ def run_export(arguments: argparse.Namespace, settings: Settings) -> int:
     label_map = read_label_map(arguments.label_map)
     connection = find_connection(settings, arguments.directory)
     with connection.client() as client, ProgressBars(hidden=arguments.json) as progress:
-        exported = export_project(
-            client,
-            client.get_project(arguments.project),
-            connection.open_clip(),
-            arguments.format,
-            Path(arguments.output),
-            include=arguments.include,
-            overwrite=arguments.overwrite,
-            label_map=label_map,
-            progress=lambda done, total: progress("reading tasks", done, total),
-        )
+        project = client.get_project(arguments.project)
+        try:
+            exported = export_project(
+                client,
+                project,
+                connection.open_clip(),
+                arguments.format,
+                Path(arguments.output),
+                include=arguments.include,
+                overwrite=arguments.overwrite,
+                resume=arguments.resume,
+                label_map=label_map,
+                progress=lambda done, total: progress("reading tasks", done, total),
+            )
+        except (KeyboardInterrupt, LabelStudioError):
+            complain(f"{staging_folder(Path(arguments.output))} holds what was read; the same command with --resume goes on with it")
+            raise
     if arguments.json:
         say_json({"output": arguments.output, "sequences": [asdict(sequence) for sequence in exported]})
         return 0

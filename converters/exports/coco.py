@@ -6,21 +6,22 @@ cameras) and `score`. Layout: cocodataset.org, "Data format", object detection.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from converters.coco_rle import decode_rle, encode_rle
 from converters.exports.distinct_objects import require_distinct_objects
+from converters.exports.json_pieces import JsonArray, json_file
 from converters.exports.recorded_files import image_path
-from converters.exports.whole_output import file_name
+from converters.exports.whole_output import FileContent, file_name
 from converters.sequences.json_field import JsonField
 from converters.sequences.sequence_folder import read_file
 from sam4d.geometry import BoolArray
 from sam4d.structures import CameraMasks, Clip, Masklet
 
 
-def coco_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, bytes]:
+def coco_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, FileContent]:
     """A clip's camera masks, {relative path: content}. Images of frames on which nothing is labelled are listed, too.
 
     Raises:
@@ -45,36 +46,40 @@ def coco_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, bytes]:
                     "timestamp_ns": frame.timestamp_ns,
                 }
             )
-    annotations: list[dict[str, object]] = []
+    document = {
+        "info": {"description": clip.name, "version": "1.0"},
+        "licenses": [],
+        "images": images,
+        "annotations": JsonArray(lambda: _annotations(masklets, image_ids, categories)),
+        "categories": [{"id": number, "name": label, "supercategory": "object"} for label, number in categories.items()],
+    }
+    return {f"coco/{file_name(clip.name)}.json": json_file(document)}
+
+
+def _annotations(
+    masklets: Sequence[Masklet], image_ids: Mapping[tuple[int, str], int], categories: Mapping[str, int]
+) -> Iterator[dict[str, object]]:
+    numbers = itertools.count(1)
     for masklet in masklets:
-        for frame_index, masks in sorted(masklet.masks.items()):
+        for frame_index in sorted(masklet.masks):
+            masks = masklet.masks[frame_index]
             crops = masks.camera_masks
             assert isinstance(crops, CameraMasks)
             for name in crops.seen_by:
                 if (frame_index, name) not in image_ids:
                     continue  # a mask where there is no image cannot be shown
                 u0, v0, u1, v1 = crops.box(name)
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,
-                        "image_id": image_ids[frame_index, name],
-                        "category_id": categories[masklet.label],
-                        "segmentation": encode_rle(crops[name]),
-                        "area": crops.area_px(name),
-                        "bbox": [u0, v0, u1 - u0, v1 - v0],
-                        "iscrowd": 0,
-                        "track_id": masklet.object_id,
-                        "score": float(masks.score),
-                    }
-                )
-    document = {
-        "info": {"description": clip.name, "version": "1.0"},
-        "licenses": [],
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"id": number, "name": label, "supercategory": "object"} for label, number in categories.items()],
-    }
-    return {f"coco/{file_name(clip.name)}.json": (json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n").encode()}
+                yield {
+                    "id": next(numbers),
+                    "image_id": image_ids[frame_index, name],
+                    "category_id": categories[masklet.label],
+                    "segmentation": encode_rle(crops[name]),
+                    "area": crops.area_px(name),
+                    "bbox": [u0, v0, u1 - u0, v1 - v0],
+                    "iscrowd": 0,
+                    "track_id": masklet.object_id,
+                    "score": float(masks.score),
+                }
 
 
 def read_coco(file: str | Path) -> dict[tuple[int, int, str], tuple[str, BoolArray]]:

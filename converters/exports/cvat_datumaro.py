@@ -7,12 +7,12 @@ Datumaro's own format, docs.cvat.ai "Datumaro".
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from converters.exports.distinct_objects import require_distinct_objects
+from converters.exports.json_pieces import JsonArray, json_file
 from converters.exports.recorded_files import frame_names, image_path, sweep_path
-from converters.exports.whole_output import file_name
+from converters.exports.whole_output import FileContent, file_name
 from sam4d.geometry import wrap_angle
 from sam4d.structures import Clip, Masklet
 
@@ -20,7 +20,7 @@ POINT_CLOUD_MEDIA = 6
 """Datumaro's number for items that are point clouds."""
 
 
-def cvat_datumaro_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, bytes]:
+def cvat_datumaro_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, FileContent]:
     """A clip's cuboids, {relative path: content}. Frames on which nothing is labelled are listed, too.
 
     Raises:
@@ -35,10 +35,9 @@ def cvat_datumaro_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, by
         "categories": {
             "label": {"labels": [{"name": label, "parent": "", "attributes": []} for label in labels], "attributes": ["occluded"]},
         },
-        "items": [_item(clip, masklets, labels, index, name) for index, name in enumerate(frame_names(clip))],
+        "items": JsonArray(lambda: (_item(clip, masklets, labels, index, name) for index, name in enumerate(frame_names(clip)))),
     }
-    content = json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"
-    return {f"cvat/{file_name(clip.name)}/annotations/default.json": content.encode()}
+    return {f"cvat/{file_name(clip.name)}/annotations/default.json": json_file(document)}
 
 
 def _item(clip: Clip, masklets: Sequence[Masklet], labels: Sequence[str], frame_index: int, name: str) -> dict[str, object]:

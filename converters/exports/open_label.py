@@ -8,7 +8,6 @@ size in the attributes. Layout: ASAM OpenLABEL 1.0.0, JSON schema `openlabel-1-0
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,8 @@ import numpy as np
 
 from converters.coco_rle import CocoRle, decode_rle, encode_rle
 from converters.exports.distinct_objects import require_distinct_objects
-from converters.exports.whole_output import file_name
+from converters.exports.json_pieces import JsonMembers, json_file
+from converters.exports.whole_output import FileContent, file_name
 from converters.sequences.json_field import JsonField
 from converters.sequences.sequence_folder import ImageFile, SweepFile, read_file
 from sam4d.geometry import SE3, BoolArray
@@ -29,7 +29,7 @@ MASK_ENCODING = "coco-rle"
 _CUBOID, _SCORE = "cuboid", "score"
 
 
-def open_label_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, bytes]:
+def open_label_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, FileContent]:
     """A clip's objects, {relative path: content}. Nothing is lost but the frame on which an object was looked for in vain.
 
     Raises:
@@ -42,11 +42,11 @@ def open_label_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, bytes
             "coordinate_systems": _coordinate_systems(clip),
             "streams": _streams(clip),
             "objects": {str(masklet.object_id): _object(masklet) for masklet in masklets},
-            "frames": {str(index): _frame(clip, masklets, index) for index in range(len(clip))},
+            "frames": JsonMembers(lambda: ((str(index), _frame(clip, masklets, index)) for index in range(len(clip)))),
             "frame_intervals": [{"frame_start": 0, "frame_end": len(clip) - 1}],
         }
     }
-    return {f"openlabel/{file_name(clip.name)}.json": (json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n").encode()}
+    return {f"openlabel/{file_name(clip.name)}.json": json_file(document)}
 
 
 def read_open_label(file: str | Path) -> tuple[Masklet, ...]:

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from converters.exports.distinct_objects import require_distinct_objects
+from converters.exports.json_pieces import JsonArray, json_file
 from converters.exports.point_labels import least_sure_first, point_owners
 from converters.exports.recorded_files import frame_names, image_path, sweep_path
 from converters.exports.whole_output import FileContent, file_name
@@ -70,7 +72,7 @@ def segments_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, FileCon
     files: dict[str, FileContent] = {
         f"{folder}/categories.json": _json_bytes(task),
         f"{folder}/sample.json": _json_bytes(_sample(labelled)),
-        f"{folder}/label.json": lambda: _label(labelled).encode(),
+        f"{folder}/label.json": json_file(_label(labelled)),
     }
     for frame_index, frame in enumerate(clip.frames):
         for camera in frame.load_images:
@@ -142,23 +144,20 @@ def _calibrated_image(camera: Camera, path: str, column: int) -> Json:
     return image
 
 
-def _label(labelled: _LabelledClip) -> str:
-    """The text of the label; frame by frame, because the object ids of a drive's points are many."""
+def _label(labelled: _LabelledClip) -> Json:
+    """Frame by frame, because the object ids of a drive's points are many."""
     frames = range(len(labelled.clip))
     sensors = [
-        _sensor_text(LIDAR, CUBOIDS, (_cuboid_frame(labelled, index) for index in frames)),
-        _sensor_text(POINTS_SENSOR, POINTS, (_point_frame(labelled, index) for index in frames)),
+        _sensor(LIDAR, CUBOIDS, lambda: (_cuboid_frame(labelled, index) for index in frames)),
+        _sensor(POINTS_SENSOR, POINTS, lambda: (_point_frame(labelled, index) for index in frames)),
     ]
     for camera in labelled.clip.cameras:
-        bitmaps = (_bitmap_frame(labelled, index, camera) for index in _frames_of(labelled.clip, camera))
-        sensors.append(_sensor_text(camera, BITMAPS, bitmaps))
-    return f'{{"sensors": [{", ".join(sensors)}]}}\n'
+        sensors.append(_sensor(camera, BITMAPS, partial(_bitmap_frames, labelled, camera)))
+    return {"sensors": sensors}
 
 
-def _sensor_text(name: str, task_type: str, frames: Iterable[Json]) -> str:
-    texts = ", ".join(json.dumps(frame, ensure_ascii=False, allow_nan=False, separators=(",", ":")) for frame in frames)
-    attributes = f'{{"format_version": "{_VERSION}", "frames": [{texts}]}}'
-    return f'{{"name": {json.dumps(name)}, "task_type": "{task_type}", "attributes": {attributes}}}'
+def _sensor(name: str, task_type: str, frames: Callable[[], Iterable[Json]]) -> Json:
+    return {"name": name, "task_type": task_type, "attributes": {"format_version": _VERSION, "frames": JsonArray(frames)}}
 
 
 def _cuboid_frame(labelled: _LabelledClip, frame_index: int) -> Json:
@@ -192,6 +191,10 @@ def _point_frame(labelled: _LabelledClip, frame_index: int) -> Json:
         "annotations": _present(labelled, owners),
         "point_annotations": owners.tolist(),
     }
+
+
+def _bitmap_frames(labelled: _LabelledClip, camera: str) -> Iterator[Json]:
+    return (_bitmap_frame(labelled, index, camera) for index in _frames_of(labelled.clip, camera))
 
 
 def _bitmap_frame(labelled: _LabelledClip, frame_index: int, camera: str) -> Json:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from converters.exports.distinct_objects import require_distinct_objects
 from converters.exports.kitti_camera import format_calibration, kitti_camera
 from converters.exports.point_labels import point_owners
-from converters.exports.whole_output import file_name
+from converters.exports.whole_output import FileContent, file_name
 from converters.sequences.json_field import JsonField
 from converters.sequences.sequence_folder import read_file
 from sam4d.geometry import BoolArray
@@ -64,14 +65,15 @@ class LabelledPoints:
         return np.asarray(self.instances == object_id)
 
 
-def semantic_kitti_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, bytes]:
-    """A clip's objects as point labels, {relative path: content}. Sweeps are read for their number of points.
+def semantic_kitti_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, FileContent]:
+    """A clip's objects as point labels, {relative path: content}. Sweeps are read for their number of points, when a frame is written.
 
     `classes.json` beside the labels says which label has which number. Times count from the first frame, in seconds; frames without a
     time or a pose leave `times.txt` or `poses.txt` out.
 
     Raises:
-        InputError: an object id outside 1 to 65535, two masklets with one object id, a point mask of another length than the sweep.
+        InputError: an object id outside 1 to 65535, two masklets with one object id; when a frame is written, a point mask of another
+            length than the sweep.
     """
     require_distinct_objects(masklets)
     for masklet in masklets:
@@ -80,13 +82,9 @@ def semantic_kitti_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, b
     classes = class_numbers(masklet.label for masklet in masklets)
     class_of_object = {masklet.object_id: classes[masklet.label] for masklet in masklets}
     folder = f"sequences/{file_name(clip.name)}"
-    files = {f"{folder}/{CLASSES_FILE}": (json.dumps(classes, ensure_ascii=False, indent=1) + "\n").encode()}
-    for frame_index, frame in enumerate(clip.frames):
-        owners = point_owners(masklets, frame_index, len(frame.load_sweep()), f"clip {clip.name}").object_ids
-        labels = np.zeros(len(owners), dtype="<u4")
-        for object_id in np.unique(owners[owners >= 0]).tolist():
-            labels[owners == object_id] = class_of_object[object_id] | object_id << 16
-        files[f"{folder}/labels/{frame_index:06d}.label"] = labels.tobytes()
+    files: dict[str, FileContent] = {f"{folder}/{CLASSES_FILE}": (json.dumps(classes, ensure_ascii=False, indent=1) + "\n").encode()}
+    for frame_index in range(len(clip)):
+        files[f"{folder}/labels/{frame_index:06d}.label"] = partial(_frame, clip, masklets, frame_index, class_of_object)
     kitti = kitti_camera(clip)
     files[f"{folder}/calib.txt"] = format_calibration(kitti, "odometry").encode()
     poses = [frame.world_SE3_lidar for frame in clip.frames]
@@ -101,6 +99,14 @@ def semantic_kitti_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, b
     if times[0] is not None and all(time is not None for time in times):
         files[f"{folder}/times.txt"] = "".join(f"{(time - times[0]) / 1e9:.6e}\n" for time in times if time is not None).encode()
     return files
+
+
+def _frame(clip: Clip, masklets: Sequence[Masklet], frame_index: int, class_of_object: Mapping[int, int]) -> bytes:
+    owners = point_owners(masklets, frame_index, len(clip.frames[frame_index].load_sweep()), f"clip {clip.name}").object_ids
+    labels = np.zeros(len(owners), dtype="<u4")
+    for object_id in np.unique(owners[owners >= 0]).tolist():
+        labels[owners == object_id] = class_of_object[object_id] | object_id << 16
+    return labels.tobytes()
 
 
 def class_numbers(labels: Iterable[str]) -> dict[str, int]:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from converters.coco_rle import CocoRle, encode_rle
 from converters.exports.distinct_objects import require_distinct_objects
+from converters.exports.json_pieces import JsonArray, json_file
 from converters.exports.recorded_files import image_file
 from converters.exports.resumable_directory import resumable_directory, write_whole
-from converters.exports.whole_output import whole_directory, write_whole_files
+from converters.exports.whole_output import FileContent, whole_directory, write_whole_files
 from converters.point_cloud_files import PcdEncoding, format_pcd
 from converters.sequences.labels import CUBOIDS_FILE, MASKS_FILE, MASKS_VERSION
 from converters.sequences.sequence_folder import LAYOUT_VERSION, SEQUENCE_FILE, ImageFile, SweepFile, pose_to_json, require_camera_name
@@ -90,7 +91,7 @@ def write_labels(clip: Clip, masklets: Sequence[Masklet], directory: str | Path,
     write_whole_files({Path(directory) / path: data for path, data in label_files(clip, masklets).items()}, overwrite=overwrite)
 
 
-def label_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, bytes]:
+def label_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, FileContent]:
     """A sequence folder's labels, {relative path: content}: `labels/cuboids.json` and `labels/masks.json`.
 
     cuboids.json: {"frames": [[{"track_id", "label", "center_m", "size_lwh_m", "yaw_rad"}]]}, one list per frame of the clip.
@@ -106,8 +107,8 @@ def label_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, bytes]:
     """
     _check_masklets(clip, masklets)
     return {
-        CUBOIDS_FILE: _json_bytes({"frames": [_cuboids_json(masklets, index) for index in range(len(clip))]}),
-        MASKS_FILE: _json_bytes({"version": MASKS_VERSION, "objects": [_masklet_json(masklet) for masklet in masklets]}),
+        CUBOIDS_FILE: json_file({"frames": JsonArray(lambda: (_cuboids_json(masklets, index) for index in range(len(clip))))}),
+        MASKS_FILE: json_file({"version": MASKS_VERSION, "objects": JsonArray(lambda: map(_masklet_json, masklets))}),
     }
 
 
@@ -140,7 +141,7 @@ def _masklet_json(masklet: Masklet) -> dict[str, object]:
         "object_id": masklet.object_id,
         "track_id": str(masklet.object_id),
         "label": masklet.label,
-        "frames": [_object_masks_json(frame_index, masklet.masks[frame_index]) for frame_index in sorted(masklet.masks)],
+        "frames": JsonArray(lambda: (_object_masks_json(frame_index, masklet.masks[frame_index]) for frame_index in sorted(masklet.masks))),
     }
 
 

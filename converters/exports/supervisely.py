@@ -15,13 +15,13 @@ docs.supervisely.com, "Point Cloud Episodes".
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 
 import numpy as np
 
 from converters.exports.distinct_objects import require_distinct_objects
+from converters.exports.json_pieces import JsonArray, JsonMembers, json_file
 from converters.exports.recorded_files import frame_names, image_file
 from converters.exports.tokens import token
 from converters.exports.whole_output import FileContent, file_name
@@ -34,6 +34,7 @@ QUARTER_TURN_RAD = float(np.pi / 2)
 """From the direction in which a cuboid without a turn looks (+y) to that of ours (+x)."""
 
 
+CUBOID, POINTS = "cuboid_3d", "point_cloud"
 TIMES_END_NS = 253_402_300_800 * 10**9
 """The year 10000, in which ISO 8601's years of four digits end."""
 
@@ -48,10 +49,7 @@ def supervisely_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, File
     name = file_name(clip.name)
     project, episode = f"supervisely/{name}", f"supervisely/{name}/{name}"
     names = frame_names(clip)
-    figures: dict[int, list[dict[str, object]]] = defaultdict(list)
-    for masklet in masklets:
-        for frame_index, figure in _figures(clip, masklet):
-            figures[frame_index].append(figure)
+    labelled = sorted({frame_index for masklet in masklets for frame_index in (*masklet.masks, *masklet.cuboids)})
     key = token("episode", clip.name)
     annotation = {
         "description": "",
@@ -59,19 +57,23 @@ def supervisely_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, File
         "tags": [],
         "objects": [{"key": _object_key(clip, each), "classTitle": each.label, "tags": []} for each in masklets],
         "framesCount": len(clip),
-        "frames": [{"index": index, "figures": shown} for index, shown in sorted(figures.items())],
+        "frames": JsonArray(lambda: _frames(clip, masklets, labelled)),
     }
-    figure_keys = [figure["key"] for shown in figures.values() for figure in shown]
+
+    def figure_numbers() -> Iterator[tuple[str, object]]:
+        keys = (_figure_key(clip, masklet, *each) for index in labelled for masklet in masklets for each in _kinds(masklet, index))
+        return ((figure_key, number) for number, figure_key in enumerate(keys, start=1))
+
     ids = {
         "tags": {},
         "objects": {_object_key(clip, each): each.object_id for each in masklets},
-        "figures": {figure_key: number for number, figure_key in enumerate(figure_keys, start=1)},
+        "figures": JsonMembers(figure_numbers),
         "videos": {key: 1},
     }
     files: dict[str, FileContent] = {
         f"{project}/meta.json": _json_bytes(_meta(masklets)),
-        f"{project}/key_id_map.json": _json_bytes(ids),
-        f"{episode}/annotation.json": _json_bytes(annotation),
+        f"{project}/key_id_map.json": json_file(ids),
+        f"{episode}/annotation.json": json_file(annotation),
         f"{episode}/frame_pointcloud_map.json": _json_bytes({str(index): f"{each}.pcd" for index, each in enumerate(names)}),
     }
     for frame, each in zip(clip.frames, names, strict=True):
@@ -97,26 +99,36 @@ def _object_key(clip: Clip, masklet: Masklet) -> str:
     return token("object", clip.name, masklet.object_id)
 
 
-def _figures(clip: Clip, masklet: Masklet) -> list[tuple[int, dict[str, object]]]:
-    """Frame index and figure."""
-    geometries: list[tuple[int, str, dict[str, object]]] = []
-    for frame_index, cuboid in masklet.cuboids.items():
-        geometries.append((frame_index, "cuboid_3d", _cuboid_geometry(cuboid)))
-    for frame_index, masks in masklet.masks.items():
-        if masks.lidar_mask.any():
-            geometries.append((frame_index, "point_cloud", {"indices": np.flatnonzero(masks.lidar_mask).tolist()}))
-    return [
-        (
-            frame_index,
-            {
-                "key": token("figure", clip.name, masklet.object_id, frame_index, kind),
-                "objectKey": _object_key(clip, masklet),
-                "geometryType": kind,
-                "geometry": geometry,
-            },
-        )
-        for frame_index, kind, geometry in geometries
-    ]
+def _frames(clip: Clip, masklets: Sequence[Masklet], labelled: Sequence[int]) -> Iterator[dict[str, object]]:
+    for frame_index in labelled:
+        figures = [figure for masklet in masklets for figure in _figures(clip, masklet, frame_index)]
+        if figures:
+            yield {"index": frame_index, "figures": figures}
+
+
+def _kinds(masklet: Masklet, frame_index: int) -> Iterator[tuple[int, str]]:
+    """What shows the object on a frame: the frame and the kind of geometry."""
+    if frame_index in masklet.cuboids:
+        yield frame_index, CUBOID
+    masks = masklet.masks.get(frame_index)
+    if masks is not None and masks.lidar_mask.any():
+        yield frame_index, POINTS
+
+
+def _figures(clip: Clip, masklet: Masklet, frame_index: int) -> Iterator[dict[str, object]]:
+    for _, kind in _kinds(masklet, frame_index):
+        yield {
+            "key": _figure_key(clip, masklet, frame_index, kind),
+            "objectKey": _object_key(clip, masklet),
+            "geometryType": kind,
+            "geometry": _cuboid_geometry(masklet.cuboids[frame_index])
+            if kind == CUBOID
+            else {"indices": np.flatnonzero(masklet.masks[frame_index].lidar_mask).tolist()},
+        }
+
+
+def _figure_key(clip: Clip, masklet: Masklet, frame_index: int, kind: str) -> str:
+    return token("figure", clip.name, masklet.object_id, frame_index, kind)
 
 
 def _cuboid_geometry(cuboid: Cuboid) -> dict[str, object]:

@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 from sam4d.structures import InputError
 
-FileContent: TypeAlias = bytes | Callable[[], bytes]
-"""A file's bytes, or what gives them when the file is written: sweeps and images do not fit into memory together."""
+FileContent: TypeAlias = bytes | Callable[[], bytes] | Callable[[], Iterator[bytes]]
+"""A file's bytes, or what gives them when the file is written, at once or in pieces: a drive's do not fit into memory together."""
 
 
 def file_name(text: str) -> str:
@@ -87,7 +87,8 @@ def write_whole_files(contents: Mapping[Path, FileContent], *, overwrite: bool =
                 new_folders += [folder for folder in reversed(path.parents) if not folder.exists()]
                 path.parent.mkdir(parents=True, exist_ok=True)
                 temporary[path] = path.with_name(f".{path.name}.{os.getpid()}.partial")
-                temporary[path].write_bytes(data if isinstance(data, bytes) else data())
+                with temporary[path].open("wb") as file:
+                    file.writelines(_pieces(data))
         for path, partial in temporary.items():
             with readable_errors(path):
                 partial.replace(path)
@@ -98,6 +99,16 @@ def write_whole_files(contents: Mapping[Path, FileContent], *, overwrite: bool =
             # Those that hold something are not for removal, and say so.
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+
+def file_bytes(content: FileContent) -> bytes:
+    """All of a file."""
+    return b"".join(_pieces(content))
+
+
+def _pieces(content: FileContent) -> Iterator[bytes]:
+    given = content if isinstance(content, bytes) else content()
+    return iter((given,)) if isinstance(given, bytes) else given
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from converters.coco_rle import decode_rle
-from converters.packed_masks import PackedMasks
+from converters.packed_masks import MaskStore, PackedMasks
 from converters.point_cloud_files import POINTS_LIMIT
 from converters.sequences.json_field import JsonField
 from converters.sequences.sequence_folder import SEQUENCE_FILE, read_file
@@ -33,12 +33,13 @@ def read_cuboid_labels(path: str | Path) -> tuple[tuple[LabelledCuboid, ...] | N
     )
 
 
-def read_masklets(path: str | Path, clip: Clip) -> tuple[Masklet, ...]:
+def read_masklets(path: str | Path, clip: Clip, store: MaskStore | None = None) -> tuple[Masklet, ...]:
     """The objects of a labelled sequence folder, in the file's order; the inverse of `converters.exports.write_labels`.
 
     Args:
         path: the sequence folder or its masks.json; cuboids.json beside it gives the cuboids, by track id.
         clip: the sequence itself, whose cameras, frames and sweeps give the masks their shapes. Sweeps are not read.
+        store: where the masks lie; None for one of their own.
 
     Raises:
         InputError: naming file and field: not this layout, a frame or camera that the clip does not have, a mask of another size
@@ -49,13 +50,14 @@ def read_masklets(path: str | Path, clip: Clip) -> tuple[Masklet, ...]:
     if root["version"].value != MASKS_VERSION:
         raise root["version"].wrong(f"layout version {MASKS_VERSION}")
     cuboids = _cuboids_by_track(file.with_name(Path(CUBOIDS_FILE).name), len(clip))
+    store = store or MaskStore()
     masklets: dict[int, Masklet] = {}
     point_counts: dict[int, int] = {}
     for item in root["objects"].elements():
         object_id = item["object_id"].integer(0)
         if object_id in masklets:
             raise item["object_id"].wrong("object ids that differ")
-        masks = PackedMasks()
+        masks = PackedMasks(store=store)
         for entry in item["frames"].elements():
             shown = _object_masks(entry, object_id, clip, point_counts)
             masks[shown.frame_index] = shown

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.packed_masks import PackedMasks
+from converters.packed_masks import MaskStore, PackedMasks
 from converters.sequences.image_file import image_size
 from converters.sequences.json_field import JsonField
 from converters.sequences.rigid import mean_pose, rigid
@@ -103,7 +103,8 @@ def read_supervisely_labels(folder: Path, clip: Clip) -> tuple[Masklet, ...]:
             raise item["classTitle"].wrong(f"one of the classes {', '.join(sorted(classes))[:200] or '(there are none)'} of {META}")
         labels[item["key"].text()] = item["classTitle"].text()
     cuboids: dict[str, dict[int, Cuboid]] = {key: {} for key in labels}
-    points: dict[str, PackedMasks] = {key: PackedMasks() for key in labels}
+    store = MaskStore()
+    points: dict[str, PackedMasks] = {key: PackedMasks(store=store) for key in labels}
     for entry in root["frames"].elements():
         number = entry["index"].integer(0)
         if number not in index_of:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from converters.coco_rle import decode_rle
-from converters.packed_masks import PackedMasks
+from converters.packed_masks import MaskStore, PackedMasks
 from converters.safe_pickle import load_pickle
 from converters.sequences.image_file import image_size
 from converters.sequences.json_field import JsonField
@@ -74,6 +74,7 @@ def read_waymo_4dseg_labels(root: Path, name: str, clip: Clip) -> tuple[Masklet,
         InputError: naming file and field: a mask of another size than its image, point masks of different lengths.
     """
     reader = FolderReader(root.resolve())
+    store = MaskStore()
     masks: dict[int, PackedMasks] = {}
     labels: dict[int, str] = {}
     for frame_index, frame in enumerate(clip.frames):
@@ -110,7 +111,9 @@ def read_waymo_4dseg_labels(root: Path, name: str, clip: Clip) -> tuple[Masklet,
         for object_id, by_sensor in shown.items():
             lidar_mask = by_sensor.pop(LIDAR_SENSOR, np.zeros(point_count, dtype=np.bool_))
             score = min(max(scores[object_id], 0.0), 1.0)
-            masks.setdefault(object_id, PackedMasks())[frame_index] = ObjectMasks(object_id, frame_index, by_sensor, lidar_mask, score)
+            masks.setdefault(object_id, PackedMasks(store=store))[frame_index] = ObjectMasks(
+                object_id, frame_index, by_sensor, lidar_mask, score
+            )
     return tuple(Masklet(object_id, labels.get(object_id, UNKNOWN_LABEL), masks[object_id]) for object_id in sorted(masks))
 
 

@@ -13,6 +13,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from converters.exports import coco_files, read_coco, write_whole_files
+from converters.exports.whole_output import file_bytes
 from sam4d.simulation import SyntheticDrive
 from sam4d.structures import InputError
 from tests.converters.tiny_recording import tiny_clip, tiny_masklets
@@ -67,7 +68,7 @@ def test_written_masks_read_back(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, change: Any, field: str) -> None:
-    document = json.loads(coco_files(tiny_clip(), tiny_masklets())["coco/tiny.json"])
+    document = json.loads(file_bytes(coco_files(tiny_clip(), tiny_masklets())["coco/tiny.json"]))
     change(document)
     (tmp_path / "coco.json").write_text(json.dumps(document))
     with pytest.raises(InputError, match=field):

@@ -11,6 +11,7 @@ import pytest
 from defusedxml import ElementTree
 
 from converters.exports import cvat_datumaro_files, cvat_tracklet_files, write_whole_files
+from converters.exports.whole_output import file_bytes
 from sam4d.simulation import SyntheticDrive
 from sam4d.structures import Cuboid, InputError, Masklet
 from tests.converters.exports.peers import ask_peer, needs_peers
@@ -24,8 +25,8 @@ GOLDEN = Path(__file__).with_name("golden")
 def test_the_files_equal_the_golden_ones() -> None:
     files = cvat_datumaro_files(tiny_clip(), tiny_masklets()) | cvat_tracklet_files(tiny_clip(), tiny_masklets())
     assert sorted(files) == ["cvat/tiny/annotations/default.json", "cvat/tiny/frame_list.txt", "cvat/tiny/tracklet_labels.xml"]
-    assert json.loads(files["cvat/tiny/annotations/default.json"]) == json.loads((GOLDEN / "cvat_datumaro.json").read_text())
-    assert files["cvat/tiny/tracklet_labels.xml"].decode() == (GOLDEN / "cvat_tracklet_labels.xml").read_text()
+    assert json.loads(file_bytes(files["cvat/tiny/annotations/default.json"])) == json.loads((GOLDEN / "cvat_datumaro.json").read_text())
+    assert file_bytes(files["cvat/tiny/tracklet_labels.xml"]).decode() == (GOLDEN / "cvat_tracklet_labels.xml").read_text()
     assert files["cvat/tiny/frame_list.txt"] == b"0 000000\n1 000001\n2 000002\n"
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from converters.exports import LABEL_FORMATS, LabelFormat, labels_as, write_whole_files
 from converters.exports.formats import parse_label_map
+from converters.exports.whole_output import file_bytes
 from converters.sequences import read_masklets
 from sam4d.structures import InputError
 from tests.converters.tiny_recording import assert_same_masklets, tiny_clip, tiny_masklets
@@ -27,8 +28,7 @@ def test_nothing_is_lost_for_good(tmp_path: Path, label_format: LabelFormat) -> 
 def test_labels_are_renamed_or_left_out() -> None:
     renamed = labels_as("sequence", tiny_clip(), tiny_masklets(), {"Car": "vehicle.car", "Straßenschild": None})
     content = renamed.files["tiny/labels/masks.json"]
-    assert isinstance(content, bytes)
-    text = content.decode()
+    text = file_bytes(content).decode()
     assert '"vehicle.car"' in text
     assert '"Person on a bicycle"' in text, "what the map does not have stays"
     assert "Straßenschild" not in text

@@ -13,6 +13,7 @@ import pytest
 
 from converters.exports import nuscenes_files, write_whole_files
 from converters.exports.nuscenes import CATEGORIES, VERSION
+from converters.exports.whole_output import file_bytes
 from converters.sequences import open_sequence, read_labels
 from sam4d.geometry import wrap_angle
 from sam4d.simulation import SyntheticDrive
@@ -23,7 +24,7 @@ from tests.converters.tiny_recording import FRAME_COUNT, tiny_clip, tiny_masklet
 
 def tables(clip: Clip, masklets: tuple[Masklet, ...]) -> dict[str, Any]:
     files = nuscenes_files(clip, masklets)
-    return {Path(path).stem: json.loads(data) for path, data in files.items() if path.endswith(".json")}
+    return {Path(path).stem: json.loads(file_bytes(data)) for path, data in files.items() if path.endswith(".json")}
 
 
 def test_cuboids_poses_and_calibration_read_back(tmp_path: Path, small_drive: SyntheticDrive) -> None:
@@ -83,7 +84,7 @@ def test_the_number_of_a_point_is_class_times_thousand_plus_instance() -> None:
     found = tables(tiny_clip(), tiny_masklets())
     assert {row["name"]: row["index"] for row in found["category"]} == {"Person on a bicycle": 1, "Straßenschild": 2, "vehicle.car": 3}
     assert len(found["panoptic"]) == FRAME_COUNT
-    numbers = [np.load(io.BytesIO(files[f"tiny/{entry['filename']}"]))["data"] for entry in found["panoptic"]]
+    numbers = [np.load(io.BytesIO(file_bytes(files[f"tiny/{entry['filename']}"])))["data"] for entry in found["panoptic"]]
     assert all(each.dtype == np.uint16 for each in numbers)
     expected = np.arange(60) % 5 == 3
     np.testing.assert_array_equal(numbers[0], np.where(expected, 3001, 0))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from kognic.openlabel.models import OpenLabelAnnotation
 
 from converters.exports import open_label_files, read_open_label, write_whole_files
+from converters.exports.whole_output import file_bytes
 from sam4d.geometry import SE3
 from sam4d.simulation import SyntheticDrive
 from sam4d.structures import Clip, Cuboid, InputError, Masklet
@@ -23,7 +24,7 @@ from tests.converters.tiny_recording import assert_same_masklets, assert_same_ma
 
 def document(clip: Clip, masklets: tuple[Masklet, ...]) -> dict[str, Any]:
     ((_, data),) = open_label_files(clip, masklets).items()
-    parsed: dict[str, Any] = json.loads(data)
+    parsed: dict[str, Any] = json.loads(file_bytes(data))
     return parsed
 
 
@@ -77,7 +78,7 @@ metres = st.floats(-1e4, 1e4)
 def test_any_cuboid_comes_back(tmp_path_factory: pytest.TempPathFactory, center: Any, size: Any, yaw: float) -> None:
     masklet = Masklet(3, "Car", {}, {1: Cuboid(center, size, yaw)})
     file = tmp_path_factory.mktemp("openlabel") / "label.json"
-    file.write_bytes(open_label_files(tiny_clip(), [masklet])["openlabel/tiny.json"])
+    file.write_bytes(file_bytes(open_label_files(tiny_clip(), [masklet])["openlabel/tiny.json"]))
     assert_same(read_open_label(file), (masklet,))
 
 
@@ -101,6 +102,6 @@ def test_a_wrong_field_is_named(tmp_path: Path, change: Any, field: str) -> None
 
 
 def test_the_tiny_drive_comes_back_to_the_last_bit(tmp_path: Path) -> None:
-    (tmp_path / "label.json").write_bytes(open_label_files(tiny_clip(), tiny_masklets())["openlabel/tiny.json"])
+    (tmp_path / "label.json").write_bytes(file_bytes(open_label_files(tiny_clip(), tiny_masklets())["openlabel/tiny.json"]))
     found = tuple(Masklet(each.object_id, each.label, each.masks) for each in read_open_label(tmp_path / "label.json"))
     assert_same_masklets(found, tuple(Masklet(each.object_id, each.label, each.masks) for each in tiny_masklets()))

@@ -13,6 +13,7 @@ import pytest
 
 from converters.exports import FileContent, segments_files, write_whole_files
 from converters.exports.segments import ego_poses
+from converters.exports.whole_output import file_bytes
 from sam4d.simulation import SyntheticDrive
 from sam4d.structures import InputError, Masklet, ObjectMasks
 from tests.converters.exports.peers import ask_peer, needs_peers
@@ -23,8 +24,7 @@ GOLDEN = Path(__file__).with_name("golden")
 
 
 def document(files: Mapping[str, FileContent], path: str) -> Any:
-    content = files[path]
-    return json.loads(content if isinstance(content, bytes) else content())
+    return json.loads(file_bytes(files[path]))
 
 
 def sensors_of(files: Mapping[str, FileContent], path: str) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="one masklet per object id"):
         semantic_kitti_files(clip, [car, car])
     with pytest.raises(InputError, match="object 1 on frame 0: expected a mask of 60 points, found 6"):
-        semantic_kitti_files(clip, [masklet(1, 0.5, 0)])
+        written(tmp_path, clip, (masklet(1, 0.5, 0),))
     written(tmp_path, clip, (car,))
     (tmp_path / "sequences/tiny/labels/000001.label").write_bytes(b"123")
     with pytest.raises(InputError, match="four bytes per point, found 3 bytes"):

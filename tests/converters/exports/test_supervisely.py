@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from converters.exports import supervisely_files, write_sequence, write_whole_files
+from converters.exports.whole_output import file_bytes
 from converters.point_cloud_files import parse_pcd
 from converters.sequences import open_sequence
 from converters.sequences.image_file import decode_image
@@ -23,7 +24,7 @@ GOLDEN = Path(__file__).with_name("golden")
 
 
 def document(files: Mapping[str, Any], path: str) -> Any:
-    return json.loads(files[path])
+    return json.loads(file_bytes(files[path]))
 
 
 def test_the_recording_comes_with_it(tmp_path: Path) -> None:
