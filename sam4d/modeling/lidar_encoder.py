@@ -164,7 +164,7 @@ class _ResidualBlock(SparseModule):
             self.downsample = SparseSequential(SubmanifoldConv(in_channels, out_channels, 1), FeatureBatchNorm(out_channels))
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        return x.with_features(torch.relu(self.net(x).features + self.downsample(x).features))
+        return x.with_features(self.net(x).features.add_(self.downsample(x).features).relu_())
 
 
 class _EncoderStage(SparseSequential):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sam4d.geometry import SE3, Float64Array, unproject_pinhole
+from sam4d.modeling.attention import by_rows
 from sam4d.modeling.image_encoder import IMAGE_SIZE_PX
 from sam4d.structures import Camera
 
@@ -142,11 +143,12 @@ class SharedTerm(nn.Module):
         directions = torch.tensor(rays.directions, device=by_depth.device)
         origin_m = torch.tensor(rays.origin_m, device=by_depth.device)
         along, start = torch.einsum("hdc,d->hc", by_depth, depths_m), by_depth.sum(dim=1)
-        return self._finish(directions @ along.T + start @ origin_m)
+        return self._perceptron(directions, along, start @ origin_m)
 
     def of_positions(self, positions_m: Tensor) -> Tensor:
         """Positions (N, 3), metres -> float32 (N, 256)."""
-        return self._finish(positions_m.double() @ self._first_weights().sum(dim=1).T)
+        weights = self._first_weights().sum(dim=1)
+        return self._perceptron(positions_m.double(), weights, weights.new_zeros(len(weights)))
 
     def _first_weights(self) -> Tensor:
         """The first layer's weights, float64 (1024, 128, 3): depth by depth, x, y, z."""
@@ -158,10 +160,16 @@ class SharedTerm(nn.Module):
         assert isinstance(layer, nn.Linear)
         return layer
 
-    def _finish(self, weighted: Tensor) -> Tensor:
-        hidden = (weighted + self._first_layer.bias.double()).to(self._first_layer.weight.dtype)
-        encoded: Tensor = self.mlp_embedding[2](torch.relu(hidden))
-        return encoded
+    def _perceptron(self, vectors: Tensor, weights: Tensor, constant: Tensor) -> Tensor:
+        """Vectors float64 (N, 3), the summed weights float64 (1024, 3) and what every vector adds (1024,) -> float32 (N, 256)."""
+        constant = constant + self._first_layer.bias.double()
+
+        def encoded(rows: Tensor) -> Tensor:
+            hidden = torch.addmm(constant, rows, weights.T).to(self._first_layer.weight.dtype)
+            finished: Tensor = self.mlp_embedding[2](hidden.relu_())
+            return finished
+
+        return by_rows(encoded, vectors)
 
 
 class EgoPoseEncoder(nn.Module):

@@ -208,10 +208,14 @@ class SparseSequential(SparseModule):
 
 
 class FeatureBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation over the last axis of features (M, C) or (M, B, C), eps 1e-5."""
+    """Batch normalisation over the last axis of features (M, C) or (M, B, C), eps 1e-5. Written over what comes in, but in training."""
 
     def forward(self, features: Tensor) -> Tensor:
-        return super().forward(features.flatten(0, -2)).view(features.shape)
+        if self.training or torch.is_grad_enabled() or features.dtype != self.weight.dtype:
+            return super().forward(features.flatten(0, -2)).view(features.shape)
+        assert self.running_mean is not None and self.running_var is not None
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        return torch.addcmul(self.bias - self.running_mean * scale, features, scale, out=features)
 
 
 class SubmanifoldConv(SparseModule):
