@@ -114,8 +114,9 @@ def rows_to_sweep(
     floats = set(formats) == {np.dtype("<f4")}
     if floats and row_bytes == 16 and list(offsets) == [0, 4, 8, 12] and count:
         # The usual file, four floats a row: OpenCV drops the fourth as it drops an image's opacity, many times faster than a copy of parts.
-        whole = np.frombuffer(data[start : start + 16 * count], dtype="<f4").reshape(1, count, 4)
-        return Sweep(cv2.cvtColor(whole, cv2.COLOR_BGRA2BGR).reshape(count, 3).astype(np.float32, copy=False), whole[0, :, 3].copy())
+        whole = np.frombuffer(data, dtype="<f4", count=4 * count, offset=start).reshape(1, count, 4)
+        points_m = cv2.cvtColor(whole, cv2.COLOR_BGRA2BGR).reshape(count, 3).astype(np.float32, copy=False)
+        return Sweep(points_m, cv2.extractChannel(whole, 3).reshape(count).astype(np.float32, copy=False))
     names = ["x", "y", "z", "intensity"][: len(offsets)]
     layout = np.dtype({"names": names, "formats": list(formats), "offsets": list(offsets), "itemsize": row_bytes})
     table = np.frombuffer(data, layout, count=count, offset=start)

@@ -213,7 +213,8 @@ class FeatureBatchNorm(nn.BatchNorm1d):
     def forward(self, features: Tensor) -> Tensor:
         if self.training or torch.is_grad_enabled() or features.dtype != self.weight.dtype:
             return super().forward(features.flatten(0, -2)).view(features.shape)
-        assert self.running_mean is not None and self.running_var is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         return torch.addcmul(self.bias - self.running_mean * scale, features, scale, out=features)
 
