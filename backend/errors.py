@@ -23,13 +23,22 @@ class MediaError(InputError):
     """A file that a task names cannot be had: Label Studio is unreachable, refuses the token, or has no such file."""
 
 
+class BusyError(InputError):
+    """The server has too much to do. The request may come again after a while."""
+
+    def __init__(self, expected: str, found: str, retry_after_seconds: int) -> None:
+        super().__init__("server", expected, found)
+        self.retry_after_seconds = retry_after_seconds
+
+
 @dataclass(frozen=True)
 class ErrorAnswer:
-    """HTTP status, the line for the client, and the id that the log line carries too."""
+    """HTTP status, the line for the client, the id that the log line carries too, and when to ask again where that helps."""
 
     status: int
     message: str
     error_id: str
+    retry_after_seconds: int | None = None
 
 
 def answer_error(error: Exception, doing: str) -> ErrorAnswer:
@@ -38,6 +47,9 @@ def answer_error(error: Exception, doing: str) -> ErrorAnswer:
     An InputError is the client's own and is told in full, and so is that memory ran out; of anything else only the id leaves this process.
     """
     error_id = secrets.token_hex(4)
+    if isinstance(error, BusyError):
+        logger.warning("%s put off [%s]: %s", doing, error_id, error)
+        return ErrorAnswer(503, one_line(str(error)), error_id, error.retry_after_seconds)
     if isinstance(error, InputError):
         status = error.status if isinstance(error, RequestError) else 422
         message = one_line(str(error))

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from backend.admission import Admission
 from backend.errors import RequestError, answer_error, one_line
 from backend.model import Sam4DBackend
 from backend.service import LabellingService
@@ -47,6 +48,7 @@ class _Endpoints:
     def __init__(self, service: LabellingService, settings: Settings) -> None:
         self._service = service
         self._settings = settings
+        self._admission = Admission(settings.threads, settings.queue, settings.queue_seconds)
         self._threads = anyio.CapacityLimiter(settings.threads)
 
     async def health(self, request: Request) -> Response:
@@ -62,8 +64,10 @@ class _Endpoints:
 
     async def predict(self, request: Request) -> Response:
         try:
-            body = await self._body(request)
-            answer = await anyio.to_thread.run_sync(self._predict, body, limiter=self._threads)
+            # Those that wait have not been read yet: many large requests would not fit into memory.
+            async with self._admission.place():
+                body = await self._body(request)
+                answer = await anyio.to_thread.run_sync(self._predict, body, limiter=self._threads)
         except Exception as error:
             return _error_response(error, "predict")
         return Response(answer, media_type="application/json")
@@ -150,7 +154,8 @@ def _text(content: dict[str, Any], name: str) -> str:
 
 def _error_response(error: Exception, doing: str) -> Response:
     answer = answer_error(error, doing)
-    return JSONResponse({"error": answer.message, "id": answer.error_id}, status_code=answer.status)
+    headers = {} if answer.retry_after_seconds is None else {"Retry-After": str(answer.retry_after_seconds)}
+    return JSONResponse({"error": answer.message, "id": answer.error_id}, status_code=answer.status, headers=headers)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -22,17 +22,17 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 class Settings:
     """The server's settings.
 
-    host, port: where the server listens. backend_url: where Label Studio finds it, None where that is the same.
-    data_root: folder that Label Studio serves as its local files, or None.
-    label_studio_url, label_studio_api_key: where files come from that are not below the data root; the key is a legacy token or a
-    personal access token. engine: "auto" is the network where there is a checkpoint. checkpoint: the network's weights; device, precision,
-    compiled, sparse_convolution: how it computes, see `sam4d.build_predictor`. interactive_seconds: how long one click may take.
-    batch_seconds: how long one request without a click may take for all its tasks together (Label Studio gives up after 100).
-    masks_per_task: how many brush masks a pre-annotation may hold at the most. session_count, session_bytes: how many tasks stay open, and
-    how much memory they may hold together. workers: processes; open tasks are not shared between them. threads: requests answered at the
-    same time by one process. request_bytes: the largest request (Label Studio sends a task with all its drafts). file_bytes, cache_bytes:
-    the largest file that is read, and the disk that downloaded ones may take. model_dir: where downloaded files are kept between starts;
-    None keeps them in a temporary folder that goes with the process.
+    host, port: where the server listens. backend_url: where Label Studio finds it, None where that is the same. data_root: folder that
+    Label Studio serves as its local files, or None. label_studio_url, label_studio_api_key: where files come from that are not below the
+    data root; the key is a legacy token or a personal access token. engine: "auto" is the network where there is a checkpoint. checkpoint:
+    the network's weights; device, precision, compiled, sparse_convolution: how it computes, see `sam4d.build_predictor`.
+    interactive_seconds: how long one click may take. batch_seconds: how long one request without a click may take for all its tasks
+    together (Label Studio gives up after 100). masks_per_task: how many brush masks a pre-annotation may hold at the most. session_count,
+    session_bytes: how many tasks stay open, and how much memory they may hold together. workers: processes; open tasks are not shared
+    between them. threads: requests answered at the same time by one process. queue, queue_seconds: how many more may wait, and how long;
+    others are asked to come again. request_bytes: the largest request (Label Studio sends a task with all its drafts). file_bytes,
+    cache_bytes: the largest file that is read, and the disk that downloaded ones may take. model_dir: where downloaded files are kept
+    between starts; None keeps them in a temporary folder that goes with the process.
     """
 
     host: str = "127.0.0.1"
@@ -54,6 +54,8 @@ class Settings:
     session_bytes: int = 1024 * MEGABYTE
     workers: int = 1
     threads: int = 8
+    queue: int = 64
+    queue_seconds: float = 15.0
     request_bytes: int = 256 * MEGABYTE
     file_bytes: int = 512 * MEGABYTE
     cache_bytes: int = 4096 * MEGABYTE
@@ -121,6 +123,8 @@ class Settings:
             session_bytes=_integer(values, "SAM4D_SESSION_MEGABYTES", cls.session_bytes // MEGABYTE, 1, 10_000_000) * MEGABYTE,
             workers=_integer(values, "WORKERS", cls.workers, 1, 64),
             threads=_integer(values, "THREADS", cls.threads, 1, 256),
+            queue=_integer(values, "SAM4D_QUEUE", cls.queue, 0, 10_000),
+            queue_seconds=_number(values, "SAM4D_QUEUE_SECONDS", cls.queue_seconds, 0.0, 90.0),
             request_bytes=_integer(values, "SAM4D_REQUEST_MEGABYTES", cls.request_bytes // MEGABYTE, 1, 10_000) * MEGABYTE,
             file_bytes=_integer(values, "SAM4D_FILE_MEGABYTES", cls.file_bytes // MEGABYTE, 1, 100_000) * MEGABYTE,
             cache_bytes=_integer(values, "SAM4D_CACHE_MEGABYTES", cls.cache_bytes // MEGABYTE, 1, 100_000_000) * MEGABYTE,

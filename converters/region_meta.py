@@ -10,6 +10,9 @@ from typing import TypeGuard
 from converters.coco_rle import CocoRle
 from sam4d.structures import Cuboid, InputError
 
+SCHEMA = 1
+"""Of what `RegionMeta.to_json` writes. One more where an older reader would misunderstand it; `parse_meta` reads all that came before."""
+
 _KEY = "sam4d"
 
 
@@ -43,6 +46,7 @@ class RegionMeta:
     def to_json(self) -> dict[str, object]:
         """The value of a result's `meta`."""
         fields: dict[str, object] = {
+            "schema": SCHEMA,
             "object_id": self.object_id,
             "frame_index": self.frame_index,
             "label": self.label,
@@ -69,7 +73,7 @@ def parse_meta(meta: object, where: str) -> RegionMeta | None:
     """A result's `meta` -> ours, or None where it is not ours.
 
     Raises:
-        InputError: `meta.sam4d` that was not written by `RegionMeta.to_json`. The points stay as they are: only the sweep knows N.
+        InputError: `meta.sam4d` that was not written by `RegionMeta.to_json`, or by that of a newer version. The points stay as they are: only the sweep knows N.
     """
     fields = meta.get(_KEY) if isinstance(meta, Mapping) else None
     if fields is None:
@@ -77,6 +81,10 @@ def parse_meta(meta: object, where: str) -> RegionMeta | None:
     where = f"{where}, meta.{_KEY}"
     if not isinstance(fields, Mapping):
         raise InputError(where, "an object", type(fields).__name__)
+    # What was written before schemas were numbered is of the first one.
+    schema = _count(fields.get("schema", 1), f"{where}.schema")
+    if schema > SCHEMA:
+        raise InputError(f"{where}.schema", f"at most {SCHEMA} (a newer backend wrote it: upgrade this one)", str(schema))
     label, version = fields.get("label"), fields.get("version", "")
     if not isinstance(label, str) or not isinstance(version, str):
         raise InputError(where, "texts label and version", f"{label!r:.40} and {version!r:.40}")

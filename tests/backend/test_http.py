@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import queue
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -92,6 +93,50 @@ def test_health_setup_and_webhook_answer_while_predictions_run(settings: Setting
             thread.join(120)
     values = [[result["value"] for result in answers[task].json()["results"][0]["result"]] for task in (1, 2)]
     assert values[0] == values[1] != []
+
+
+def test_a_full_server_asks_to_come_again(settings: Settings, project: Project, caplog: pytest.LogCaptureFixture) -> None:
+    predictor = GatedPredictor()
+    answered: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    full = replace(settings, threads=1, queue=1, queue_seconds=90.0)
+    with gated_app(full, predictor) as client:
+
+        def click(task: int) -> None:
+            request = project.request(project.task(task), context=project.click_on(project.visible()))
+            answered.put(client.post("/predict", json=request))
+
+        threads = [threading.Thread(target=click, args=(task,)) for task in (1, 2, 3)]
+        threads[0].start()
+        assert predictor.arrived.acquire(timeout=60)
+        for thread in threads[1:]:
+            thread.start()
+        # One of them waits, and one is turned away while it does.
+        refused = answered.get(timeout=60)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "30")
+        assert refused.json()["error"] == "server: expected fewer requests at a time, found 2 before this one"
+        assert refused.json()["id"] in caplog.text
+        assert client.get("/health").status_code == 200
+        predictor.gate.set()
+        for thread in threads:
+            thread.join(120)
+    assert [answered.get(timeout=1).status_code for _ in range(2)] == [200, 200]
+
+
+def test_who_waits_too_long_is_asked_to_come_again(settings: Settings, project: Project) -> None:
+    predictor = GatedPredictor()
+    answers: list[Any] = []
+    with gated_app(replace(settings, threads=1, queue=1, queue_seconds=0.1), predictor) as client:
+        request = project.request(project.task(1), context=project.click_on(project.visible()))
+        first = threading.Thread(target=lambda: answers.append(client.post("/predict", json=request)))
+        first.start()
+        assert predictor.arrived.acquire(timeout=60)
+        refused = client.post("/predict", json=request)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        assert refused.json()["error"] == "server: expected a place within 0.1 s, found none"
+        predictor.gate.set()
+        first.join(120)
+        assert client.post("/predict", json=request).status_code == 200, "its place is free again"
+    assert [answer.status_code for answer in answers] == [200]
 
 
 def test_two_clicks_on_one_task_wait_for_each_other(settings: Settings, project: Project) -> None:

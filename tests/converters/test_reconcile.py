@@ -367,6 +367,12 @@ def damage(path: str, value: object) -> Callable[[Result], None]:
     ("identity", "change", "found"),
     [
         ("cuboid_bev", damage("meta.sam4d", [1]), "meta.sam4d: expected an object, found list"),
+        (
+            "cuboid_bev",
+            damage("meta.sam4d.schema", 2),
+            r"meta.sam4d.schema: expected at most 1 \(a newer backend wrote it: upgrade this one\)",
+        ),
+        ("cuboid_bev", damage("meta.sam4d.schema", "1"), "meta.sam4d.schema: expected a whole number from 0 on, found '1'"),
         ("cuboid_bev", damage("meta.sam4d.object_id", "three"), "meta.sam4d.object_id: expected a whole number from 0 on, found 'three'"),
         ("cuboid_bev", damage("meta.sam4d.frame_index", True), "meta.sam4d.frame_index: expected a whole number"),
         ("cuboid_bev", damage("meta.sam4d.label", None), "meta.sam4d: expected texts label and version, found None"),

@@ -21,6 +21,7 @@ from sam4d.structures import Cuboid, Masklet, ObjectMasks
 from tests.converters.tiny_task import CAR, WINDOW, car_points, tiny_clip, tiny_masklet, tiny_sweep
 
 GOLDEN = Path(__file__).parent / "golden" / "regions.json"
+OLDEST = Path(__file__).parent / "golden" / "regions_without_schema.json"
 
 
 def through_json(regions: object) -> list[dict[str, Any]]:
@@ -55,6 +56,15 @@ def test_the_regions_of_a_small_object_are_the_golden_ones() -> None:
     regions = masklet_to_regions(tiny_masklet(), WINDOW, tiny_clip(), "geometric-1", frames=[0])
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
     assert rounded(through_json(regions)) == rounded(golden)
+
+
+def test_regions_of_before_schemas_were_numbered_are_read() -> None:
+    written = json.loads(OLDEST.read_text(encoding="utf-8"))
+    assert all("schema" not in region["meta"]["sam4d"] for region in written)
+    (found,), (expected,) = (
+        regions_to_masklets(each, WINDOW, tiny_clip()) for each in (written, json.loads(GOLDEN.read_text(encoding="utf-8")))
+    )
+    assert_same(found, expected)
 
 
 def test_a_synthetic_drive_comes_back_exactly(small_drive: SyntheticDrive) -> None:
