@@ -73,7 +73,8 @@ def parse_meta(meta: object, where: str) -> RegionMeta | None:
     """A result's `meta` -> ours, or None where it is not ours.
 
     Raises:
-        InputError: `meta.sam4d` that was not written by `RegionMeta.to_json`, or by that of a newer version. The points stay as they are: only the sweep knows N.
+        InputError: `meta.sam4d` that was not written by `RegionMeta.to_json`, or by that of a newer version.
+            The points stay as they are: only the sweep knows N.
     """
     fields = meta.get(_KEY) if isinstance(meta, Mapping) else None
     if fields is None:

@@ -370,7 +370,7 @@ def damage(path: str, value: object) -> Callable[[Result], None]:
         (
             "cuboid_bev",
             damage("meta.sam4d.schema", 2),
-            r"meta.sam4d.schema: expected at most 1 \(a newer backend wrote it: upgrade this one\)",
+            r"meta.sam4d.schema: expected at most 1 \(a newer backend wrote it",
         ),
         ("cuboid_bev", damage("meta.sam4d.schema", "1"), "meta.sam4d.schema: expected a whole number from 0 on, found '1'"),
         ("cuboid_bev", damage("meta.sam4d.object_id", "three"), "meta.sam4d.object_id: expected a whole number from 0 on, found 'three'"),
