@@ -90,13 +90,15 @@ def _require_honest_chunks(data: bytes, where: str) -> None:
     """The unpacker makes room for what a compressed file says of itself, and ends the whole process where there is none.
 
     Raises:
-        InputError, or anything that reading past an end raises: more chunks than there are bytes, chunks or layers of chunks that
-            are longer than the file, points of another size than the header's.
+        InputError, or anything that reading past an end raises: more chunks than there are bytes, chunks that are longer than the file,
+            that are not as long as their layers, or that are too few for the header's points; points of another size than the header's.
     """
     import lazrs
 
     (header_bytes,), (start, vlr_count) = struct.unpack_from("<H", data, 94), struct.unpack_from("<II", data, 96)
-    _, point_bytes = struct.unpack_from("<BH", data, 104)
+    _, point_bytes, count = struct.unpack_from("<BHI", data, 104)
+    if data[25] >= 4:
+        count = max(count, struct.unpack_from("<Q", data, 247)[0])
     place, record = header_bytes, b""
     for _ in range(vlr_count):
         _, user, number, length = struct.unpack_from("<H16sHH", data, place)
@@ -115,12 +117,17 @@ def _require_honest_chunks(data: bytes, where: str) -> None:
     source = io.BytesIO(data)
     source.seek(start)
     layers = sum(_LAYERS.get(kind, 0) * (size if kind == _BYTES_14 else 1) for kind, size, _ in items)
-    place = start + 8
-    for _, length in lazrs.read_chunk_table(source, lazrs.LazVlr(record)):
+    place, points = start + 8, 0
+    for chunk_points, length in lazrs.read_chunk_table(source, lazrs.LazVlr(record)):
         if not 0 <= length <= table - place:
             raise wrong
         if layers and length:
             sizes = struct.unpack_from(f"<{layers}I", data, place + point_bytes + 4)
-            if sum(sizes) > length:
+            # The unpacker goes on where the layers end, wherever the table says that the next chunk begins.
+            if point_bytes + 4 + 4 * layers + sum(sizes) != length:
                 raise wrong
         place += length
+        points += chunk_points if length else 0
+    # It begins with a chunk that the table does not have, too.
+    if points < count:
+        raise wrong

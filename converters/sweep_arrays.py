@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import tokenize
 import zipfile
 import zlib
 
@@ -13,6 +15,8 @@ from converters.point_cloud_files import POINTS_LIMIT
 from sam4d.structures import InputError, Sweep
 
 COLUMNS_LIMIT = 64
+ARRAY_LIMIT_BYTES = 2**29
+"""An archive that claims a larger array is refused before it is unpacked: packed zeros are a thousandth of their size."""
 
 
 def parse_bin(data: bytes, columns: int, where: str) -> Sweep:
@@ -43,13 +47,18 @@ def parse_npz(data: bytes, where: str) -> Sweep:
                 raise InputError(where, "an array in the archive", f"{len(members)} other files")
             if chosen.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise InputError(where, "an archive as numpy writes it", "another compression")
-            if chosen.file_size > POINTS_LIMIT * COLUMNS_LIMIT * 8:
-                raise InputError(where, "an array of a sweep", f"one of {chosen.file_size} bytes")
+            if chosen.file_size > ARRAY_LIMIT_BYTES:
+                raise InputError(where, f"an array of at most {ARRAY_LIMIT_BYTES // 2**20} MB", f"one of {chosen.file_size} bytes")
             # Never more than the size that the archive claims, which is checked above.
-            rows = _read_array(archive.read(chosen), where)
+            array = archive.read(chosen)
+    except InputError:
+        raise
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, OSError, RuntimeError, zlib.error) as error:
         raise InputError(where, "a numpy archive (.npz)", f"{len(data)} bytes that are none ({error})") from None
-    return _sweep(rows)
+    except (ValueError, struct.error, UserWarning):
+        # Places and lengths in the directory that cannot be.
+        raise InputError(where, "a numpy archive (.npz)", f"{len(data)} bytes with a broken directory") from None
+    return _sweep(_read_array(array, where))
 
 
 def _read_array(data: bytes, where: str) -> NDArray[np.generic]:
@@ -58,8 +67,9 @@ def _read_array(data: bytes, where: str) -> NDArray[np.generic]:
         version = np.lib.format.read_magic(stream)  # type: ignore[no-untyped-call]
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read_header(stream)  # type: ignore[no-untyped-call]
-    except ValueError as error:
-        raise InputError(where, "a numpy array", str(error).split("\n")[0][:120]) from None
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError, UserWarning) as error:
+        # The header is a line of Python, and numpy lets through whatever Python says of one that is broken.
+        raise InputError(where, "a numpy array", " ".join(str(error).split())[:120]) from None
     if dtype.kind not in "fiu" or len(shape) != 2 or not 3 <= shape[1] <= COLUMNS_LIMIT:
         raise InputError(where, f"numbers (N, 3 to {COLUMNS_LIMIT})", f"{dtype} {shape}")
     _require_count(shape[0], where)

@@ -61,6 +61,7 @@ PLAIN, PACKED, LATE = (
 
 LAYERED = written(POINTS_M, INTENSITY, compressed=True, version="1.4", point_format=7)
 CHUNKS = struct.unpack_from("<q", PACKED, struct.unpack_from("<I", PACKED, 96)[0])[0] + 4
+LAYERED_WITHOUT_CHUNKS = changed(LAYERED, struct.unpack_from("<q", LAYERED, struct.unpack_from("<I", LAYERED, 96)[0])[0] + 4, "<I", 0)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,7 @@ CHUNKS = struct.unpack_from("<q", PACKED, struct.unpack_from("<I", PACKED, 96)[0
         (changed(PACKED, 107, "<I", 9_000_000), "a whole LAS or LAZ file, found a broken one"),
         (changed(PACKED, CHUNKS, "<I", 2**31), "a broken one .its compression says what cannot be"),
         (changed(LAYERED, struct.unpack_from("<I", LAYERED, 96)[0] + 8 + 36 + 4 + 8, "<I", 2**31), "its compression says what cannot be"),
+        (LAYERED_WITHOUT_CHUNKS, "its compression says what cannot be"),
         (PACKED[:-40], "a whole LAS or LAZ file, found a broken one"),
         (written(POINTS_M + 400_000.0, INTENSITY), "coordinates within 100 km of the LiDAR, found others"),
     ],
