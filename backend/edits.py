@@ -17,6 +17,7 @@ import numpy as np
 from backend.sessions import ABSENT, LabelledObject, OpenTask, RegionHistory
 from converters.brush_rle import encode_mask
 from converters.brush_strokes import painted_mask
+from converters.finite_numbers import is_finite_number
 from converters.label_config import CUBOID, CUBOID_HEIGHT, CUBOID_Z, brush_tag
 from converters.reconcile import regions_to_masklets
 from converters.region_meta import parse_meta
@@ -301,7 +302,7 @@ def _content(result: Result, history: RegionHistory) -> str:
         return ABSENT
     rle, touches = value.get("rle"), value.get("touches")
     if not isinstance(rle, list) and not touches:
-        numbers = {name: round(float(item), PERCENT_DECIMALS) for name, item in value.items() if isinstance(item, int | float)}
+        numbers = {name: round(float(item), PERCENT_DECIMALS) for name, item in value.items() if is_finite_number(item)}
         texts = {name: item for name, item in value.items() if isinstance(item, list)}
         return _digest(json.dumps([numbers, texts], sort_keys=True).encode())
     label = json.dumps(value.get("brushlabels"))
@@ -317,7 +318,8 @@ def _content(result: Result, history: RegionHistory) -> str:
 
 def _mask_digest(rle: Sequence[int], label: str) -> str:
     try:
-        return _digest(bytes(rle) + label.encode())
+        # A number alone would make that many bytes.
+        return _digest(bytes(list(rle)) + label.encode())
     except (TypeError, ValueError):
         raise InputError("brush", "brush RLE: a list of integers 0 to 255", "other values") from None
 

@@ -197,12 +197,19 @@ class LabelStudioClient:
         return LabelledTask(task, annotations, drafts, predictions)
 
     def predicted_tasks(self, project: Project, model_version: str) -> set[int]:
-        """The numbers of the tasks that have a prediction of this version."""
+        """The numbers of the tasks that have one prediction of this version; two are left where replacing the older one was cut off."""
         with self._asking(f"the predictions of project {project.title!r}"):
             listed: Iterable[Any] = self._sdk.tasks.list(
-                project=project.project_id, fields="all", include="id,predictions_model_versions", page_size=100
+                project=project.project_id, fields="all", include="id,predictions_model_versions,total_predictions", page_size=100
             )
-            return {int(task.id) for task in listed if model_version in _versions(task.predictions_model_versions)}
+            predicted = [task for task in listed if model_version in _versions(task.predictions_model_versions)]
+        # Versions are listed once, however many predictions have them; only where there are more predictions is it worth a look.
+        unclear = {int(task.id) for task in predicted if task.total_predictions != len(_versions(task.predictions_model_versions))}
+        doubled = {number for number in unclear if self._count_predictions(number, model_version) > 1}
+        return {int(task.id) for task in predicted} - doubled
+
+    def _count_predictions(self, task_id: int, model_version: str) -> int:
+        return sum(labels.model_version == model_version for labels in self.labelled_task(Task(task_id, {})).predictions)
 
     def add_prediction(self, task: Task, result: Sequence[Result], *, score: float, model_version: str) -> None:
         with self._asking(f"the prediction of task {task.task_id}"):

@@ -229,9 +229,14 @@ class DiskCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".new-")
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(temporary).replace(path)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                Path(temporary).replace(path)
+            except BaseException:
+                # What is half written would take the little that is left, and no bound counts it.
+                Path(temporary).unlink(missing_ok=True)
+                raise
             self._make_room()
         except OSError as error:
             # A full disk costs speed, not the answer.

@@ -18,7 +18,7 @@ from converters.exports.whole_output import whole_directory
 from converters.label_config import VIEWER_HTML, build_label_config, camera_tags, parse_label_config
 from converters.sequences import check_sequence, open_sequence_folder, read_labels
 from converters.sequences.sequence_folder import SEQUENCE_FILE, ImageFile, SweepFile
-from converters.tasks import TaskWindow, build_task_data, frame_windows, parse_task_data
+from converters.tasks import BIRDS_EYE_PIXELS, TaskWindow, build_task_data, frame_windows, parse_task_data
 from sam4d.geometry import BirdsEyeView
 from sam4d.predictor import Predictor
 from sam4d.structures import Clip, InputError, Masklet
@@ -111,7 +111,7 @@ def import_sequences(
     if not 3 <= len(title.strip()) <= 50:
         raise InputError("project title", "3 to 50 characters", repr(title))
     view_check = BirdsEyeView(options.range_m, options.metres_per_pixel)
-    if not (options.range_m > 0 and 64 <= view_check.size_px <= 8192):
+    if not (options.range_m > 0 and 64 <= view_check.size_px <= BIRDS_EYE_PIXELS):
         raise InputError("range", "5 to 400 metres", f"{options.range_m:g}")
     client.check_access()
     data_root = data_root.resolve()

@@ -62,7 +62,8 @@ def decode_mask(rle: Sequence[int], height_px: int, width_px: int, where: str = 
         InputError: no list of bytes, a size other than the image's, or data that ends early or runs over.
     """
     try:
-        data = bytes(rle)
+        # A number alone would make that many bytes.
+        data = bytes(list(rle))
     except (TypeError, ValueError):
         raise InputError(where, "brush RLE: a list of integers 0 to 255", _describe(rle)) from None
     value_count = height_px * width_px * _CHANNELS

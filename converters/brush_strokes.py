@@ -8,7 +8,6 @@ in pixels of the editor's stage, whose size no result tells. Strokes have round 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 
 from converters.brush_rle import decode_mask
+from converters.finite_numbers import is_finite_number
 from sam4d.geometry import BoolArray, Float64Array
 from sam4d.structures import InputError
 
@@ -23,6 +23,7 @@ _SUBPIXELS = 4
 _FRACTION_BITS = 8
 _FARTHEST_PERCENT = 10_000.0
 _THICKEST_OPENCV = 32767
+_PIXELS_LIMIT = 100_000_000
 
 
 def painted_mask(value: Mapping[str, object], height_px: int, width_px: int, where: str) -> BoolArray:
@@ -33,10 +34,12 @@ def painted_mask(value: Mapping[str, object], height_px: int, width_px: int, whe
         where: the region, for errors.
 
     Raises:
-        InputError: RLE that is not one of the image's size; neither RLE nor strokes; a stroke that is none, of another type, without
-            points relative to the image, of points or a width that are not finite numbers or far outside the image.
+        InputError: no image of that size; RLE that is not one of it; neither RLE nor strokes; a stroke that is none, of another type,
+            without points relative to the image, of points or a width that are not finite numbers or far outside the image.
     """
     touches = value.get("touches")
+    if not (height_px > 0 and width_px > 0 and height_px * width_px <= _PIXELS_LIMIT):
+        raise InputError(where, f"an image of at most {_PIXELS_LIMIT} pixels", f"{width_px} x {height_px}")
     if not touches:
         return decode_mask(cast("Sequence[int]", value.get("rle")), height_px, width_px, where=f"{where}, value.rle")
     if not isinstance(touches, list):
@@ -102,6 +105,6 @@ def _width_percent(touch: Mapping[str, object], where: str) -> float:
 
 
 def _percent(number: object, where: str) -> float:
-    if not isinstance(number, int | float) or isinstance(number, bool) or not math.isfinite(number) or abs(number) > _FARTHEST_PERCENT:
+    if not is_finite_number(number) or abs(number) > _FARTHEST_PERCENT:
         raise InputError(where, f"finite numbers, at most {_FARTHEST_PERCENT:g} percent", repr(number)[:40])
     return float(number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from converters.brush_strokes import painted_mask
 from converters.coordinates import Rectangle
+from converters.finite_numbers import FINITE_NUMBER, is_finite_number
 from converters.label_config import BIRDS_EYE, CUBOID, CUBOID_HEIGHT, CUBOID_Z, brush_tag, camera_tags
 from converters.region_meta import RegionMeta, parse_meta
 from sam4d.geometry import BirdsEyeView, BoolArray
@@ -162,6 +162,6 @@ def _frame_index(result: Mapping[str, object], clip: Clip, where: str) -> int:
 
 
 def _finite(value: object, where: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise InputError(where, "a finite number", repr(value)[:40])
+    if not is_finite_number(value):
+        raise InputError(where, FINITE_NUMBER, repr(value)[:40])
     return float(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import numpy as np
 from converters.brush_strokes import painted_mask
 from converters.columns import lift_click, standing_under_mask
 from converters.coordinates import Rectangle, percent_to_pixels
+from converters.finite_numbers import FINITE_NUMBER, is_finite_number
 from converters.label_config import BIRDS_EYE, CUBOID, LabelConfig, box_tag, brush_tag, camera_tags, click_tag
 from converters.object_choice import choose_object
 from converters.tasks import TaskWindow
@@ -194,6 +194,6 @@ def _named_object(context: Mapping[str, object]) -> int | None:
 
 
 def _finite(value: object, where: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise InputError(where, "a finite number", repr(value)[:40])
+    if not is_finite_number(value):
+        raise InputError(where, FINITE_NUMBER, repr(value)[:40])
     return float(value)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeGuard
 
 from converters.coco_rle import CocoRle
+from converters.finite_numbers import FINITE_NUMBER, is_finite_number
 from sam4d.structures import Cuboid, InputError
 
 SCHEMA = 1
@@ -95,12 +94,12 @@ def parse_meta(meta: object, where: str) -> RegionMeta | None:
     points, score = fields.get("points"), fields.get("score", 0.0)
     if points is not None and not isinstance(points, Mapping):
         raise InputError(f"{where}.points", "COCO run lengths", type(points).__name__)
-    if not _is_number(score) or not 0 <= score <= 1:
+    if not is_finite_number(score) or not 0 <= score <= 1:
         raise InputError(f"{where}.score", "a number from 0 to 1", repr(score)[:40])
     by_hand, agreement = fields.get("by_hand", False), fields.get("agreement")
     if not isinstance(by_hand, bool):
         raise InputError(f"{where}.by_hand", "true or false", repr(by_hand)[:40])
-    if agreement is not None and (not _is_number(agreement) or not 0 <= agreement <= 1):
+    if agreement is not None and (not is_finite_number(agreement) or not 0 <= agreement <= 1):
         raise InputError(f"{where}.agreement", "a number from 0 to 1", repr(agreement)[:40])
     return RegionMeta(
         object_id=_count(fields.get("object_id"), f"{where}.object_id"),
@@ -132,16 +131,16 @@ def cuboid_from_json(fields: object, where: str) -> Cuboid | None:
     x, y, z = _three_numbers(fields.get("center_m"), f"{where}.center_m")
     length, width, height = _three_numbers(fields.get("size_lwh_m"), f"{where}.size_lwh_m")
     yaw_rad = fields.get("yaw_rad")
-    if not _is_number(yaw_rad):
-        raise InputError(f"{where}.yaw_rad", "a finite number", repr(yaw_rad)[:40])
+    if not is_finite_number(yaw_rad):
+        raise InputError(f"{where}.yaw_rad", FINITE_NUMBER, repr(yaw_rad)[:40])
     if min(length, width, height) <= 0:
         raise InputError(f"{where}.size_lwh_m", "three lengths above 0", f"{length}, {width}, {height}")
     return Cuboid((x, y, z), (length, width, height), float(yaw_rad))
 
 
 def _three_numbers(value: object, where: str) -> tuple[float, float, float]:
-    if not isinstance(value, list | tuple) or len(value) != 3 or not all(map(_is_number, value)):
-        raise InputError(where, "three finite numbers", repr(value)[:80])
+    if not isinstance(value, list | tuple) or len(value) != 3 or not all(map(is_finite_number, value)):
+        raise InputError(where, f"three numbers, each {FINITE_NUMBER}", repr(value)[:80])
     return float(value[0]), float(value[1]), float(value[2])
 
 
@@ -149,7 +148,3 @@ def _count(value: object, where: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise InputError(where, "a whole number from 0 on", repr(value)[:40])
     return value
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -11,9 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast, get_args
 
+from converters.finite_numbers import is_finite_number
 from converters.label_config import BIRDS_EYE, camera_tags
 from sam4d.geometry import Axis, BirdsEyeView
 from sam4d.structures import InputError
+
+BIRDS_EYE_PIXELS = 8192
+"""The largest side of a bird's-eye image: masks of it are made for every object and frame."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +95,12 @@ def _parse_view(data: object) -> BirdsEyeView:
     lengths = {}
     for key in ("range_m", "metres_per_pixel"):
         value = data.get(key)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value <= 0:
+        if not is_finite_number(value) or value <= 0:
             raise InputError(f"task data, birds_eye, {key}", "a length in metres above 0", repr(value))
         lengths[key] = float(value)
+    if not 0.5 <= 2 * lengths["range_m"] / lengths["metres_per_pixel"] <= BIRDS_EYE_PIXELS:
+        found = f"{lengths['range_m']:g} m each way at {lengths['metres_per_pixel']:g} m per pixel"
+        raise InputError("task data, birds_eye", f"an image of 1 to {BIRDS_EYE_PIXELS} pixels a side", found)
     forward = data.get("forward")
     if forward not in get_args(Axis):
         raise InputError("task data, birds_eye, forward", " or ".join(get_args(Axis)), repr(forward))

@@ -17,11 +17,11 @@ metres, LiDAR frame.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from converters.finite_numbers import FINITE_NUMBER, is_finite_number
 from converters.label_config import LabelConfig, camera_tags
 from converters.region_meta import cuboid_from_json
 from converters.user_prompt import UserPrompt
@@ -132,10 +132,10 @@ def _action(fields: Mapping[str, object], config: LabelConfig, clip: Clip) -> Vi
         )
     if action == "follow":
         direction = fields.get("direction")
-        if direction not in _DIRECTIONS:
+        if not isinstance(direction, str) or direction not in _DIRECTIONS:
             raise _wrong("direction", " or ".join(_DIRECTIONS), direction)
         start_frame = _frame(fields.get("frame"), "frame", clip)
-        return FollowRequest(_object(fields.get("object"), "object"), start_frame, _DIRECTIONS[str(direction)])
+        return FollowRequest(_object(fields.get("object"), "object"), start_frame, _DIRECTIONS[direction])
     if action == "cuboids":
         chosen = fields.get("object")
         placed = [
@@ -172,9 +172,9 @@ def _box(fields: Mapping[str, object], frame_index: int, clip: Clip) -> Prompt:
     if tag is None:
         return BoxPrompt(0, frame_index, LIDAR, _area(fields, "box_m", "[xmin, ymin, xmax, ymax]"))
     cameras = {camera_tag: name for name, camera_tag in camera_tags(clip.cameras).items() if name in clip.frames[frame_index].load_images}
-    if tag not in cameras:
+    if not isinstance(tag, str) or tag not in cameras:
         raise _wrong("camera", f"one with an image on frame {frame_index}: {', '.join(cameras) or 'none'}", tag)
-    return BoxPrompt(0, frame_index, cameras[str(tag)], _area(fields, "box_px", "[u0, v0, u1, v1]"))
+    return BoxPrompt(0, frame_index, cameras[tag], _area(fields, "box_px", "[u0, v0, u1, v1]"))
 
 
 def _area(fields: Mapping[str, object], where: str, form: str) -> list[float]:
@@ -255,8 +255,8 @@ def _numbers_of_any_count(value: object, where: str) -> list[float]:
 
 
 def _number(value: object, where: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise _wrong(where, "finite numbers", value)
+    if not is_finite_number(value):
+        raise _wrong(where, FINITE_NUMBER, value)
     return float(value)
 
 

@@ -18,7 +18,7 @@ from converters.exports.sequence_folder import write_sequence
 from converters.label_config import build_label_config, click_tag
 from converters.tasks import TaskWindow, build_task_data
 from sam4d.geometry import BirdsEyeView
-from sam4d.simulation import SyntheticDrive
+from sam4d.simulation import SyntheticDrive, simulate_drive
 from sam4d.structures import Masklet
 
 LABELS = ("Car", "Pedestrian", "Object")
@@ -121,3 +121,23 @@ def settings(data_root: Path) -> Settings:
 def client(settings: Settings) -> Iterator[TestClient]:
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def tiny_drive() -> SyntheticDrive:
+    """Quick to click in thousands of times: 2 frames, 2 cameras of 160 x 100 pixels, about 3 thousand points a sweep."""
+    return simulate_drive(
+        seed=3, frame_count=2, camera_names=("front_left", "front"), image_size_px=(160, 100), beam_count=16, azimuth_count=200
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tiny_drive: SyntheticDrive, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("tiny-root")
+    write_sequence(tiny_drive.clip, root / "drives" / "0001")
+    return root
+
+
+@pytest.fixture
+def tiny_project(tiny_drive: SyntheticDrive, tiny_root: Path) -> Project:
+    return Project(tiny_drive, tiny_root)

@@ -13,7 +13,7 @@ from sam4d.geometry import Axis, BirdsEyeView
 from sam4d.structures import InputError
 
 axes: st.SearchStrategy[Axis] = st.sampled_from(["+x", "-x", "+y", "-y"])
-views = st.builds(BirdsEyeView, range_m=st.floats(1, 200), metres_per_pixel=st.floats(0.01, 1), forward=axes)
+views = st.builds(BirdsEyeView, range_m=st.floats(1, 200), metres_per_pixel=st.floats(0.05, 1), forward=axes)
 windows = st.builds(TaskWindow, st.text(min_size=1), st.integers(0, 10**6), st.integers(1, 30), views)
 
 
@@ -88,6 +88,8 @@ def test_a_list_of_another_length_is_refused() -> None:
         ({"bev": "a.png"}, "task data, bev"),
         ({"birds_eye": 3}, "task data, birds_eye"),
         ({"birds_eye": {"range_m": float("nan"), "metres_per_pixel": 1, "forward": "+x"}}, "task data, birds_eye, range_m"),
+        ({"birds_eye": {"range_m": 10**400, "metres_per_pixel": 1, "forward": "+x"}}, "task data, birds_eye, range_m"),
+        ({"birds_eye": {"range_m": 50, "metres_per_pixel": 0.01, "forward": "+x"}}, "task data, birds_eye"),
         ({"birds_eye": {"range_m": 50, "metres_per_pixel": 0, "forward": "+x"}}, "task data, birds_eye, metres_per_pixel"),
         ({"birds_eye": {"range_m": 50, "metres_per_pixel": 1, "forward": "up"}}, "task data, birds_eye, forward"),
     ],
