@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 from hypothesis import strategies as st
 
 from converters.brush_rle import encode_mask
@@ -63,7 +64,7 @@ def predict_bodies(project: Project, answered: Sequence[Mapping[str, Json]]) -> 
     cuboid = {"center_m": place_m, "size_lwh_m": [4.0, 2.0, 1.5], "yaw_rad": 0.1}
 
     above = copy.deepcopy(point)
-    u, v = view.to_pixels([place_m[:2]])[0]
+    u, v = view.to_pixels(np.array([place_m[:2]]))[0].tolist()
     above.update(from_name=click_tag("bev"), to_name="bev", original_width=view.size_px, original_height=view.size_px)
     above["value"].update(x=100 * u / view.size_px, y=100 * v / view.size_px)
 

@@ -221,7 +221,7 @@ def test_two_backends_on_one_project(project: Project) -> None:
         drafts = [project.draft(standing, minute)] if standing else []
         request = project.request(project.task(drafts=drafts), context=context)
         with ThreadPoolExecutor(2) as pool:
-            answers = list(pool.map(lambda client, request=request: ask(client, request), backends))  # type: ignore[misc]
+            answers = list(pool.map(lambda client, request=request: ask(client, request), backends))
         assert as_drawn(answers[0]) == as_drawn(answers[1])
         standing = merged(standing, *answers)
     assert objects(standing) == {1, 2}
