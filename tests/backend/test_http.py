@@ -172,6 +172,13 @@ def prompt(body: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def painted(body: dict[str, Any], value: dict[str, Any], **more: object) -> None:
+    """A draft with one brush region."""
+    shown = {"id": "x", "type": "brushlabels", "from_name": "brush_front", "to_name": "front", "item_index": 0, "value": value}
+    region = {**shown, "original_width": 320, "original_height": 200, **more}
+    body["tasks"][0].update(drafts=[{"user": "a", "updated_at": "2026", "result": [region]}])
+
+
 BAD_REQUESTS: dict[str, tuple[Change, int, str]] = {
     "no tasks": (lambda body: body.pop("tasks"), 400, "'tasks'"),
     "tasks of a wrong type": (lambda body: body.update(tasks=["1"]), 400, "'tasks'"),
@@ -197,6 +204,19 @@ BAD_REQUESTS: dict[str, tuple[Change, int, str]] = {
     "sequence of another host": (lambda body: body["tasks"][0]["data"].update(sequence="http://10.0.0.1/x"), 422, "10.0.0.1"),
     "click outside the image": (lambda body: prompt(body)["value"].update(x=130), 422, "inside the image"),
     "click that is no number": (lambda body: prompt(body)["value"].update(x="left"), 422, "finite number"),
+    "click at a number without end": (lambda body: prompt(body)["value"].update(x=10**400), 422, "finite number"),
+    "view from above without end": (lambda body: body["tasks"][0]["data"]["birds_eye"].update(range_m=10**400), 422, "range_m"),
+    "view from above of too many pixels": (
+        lambda body: body["tasks"][0]["data"]["birds_eye"].update(metres_per_pixel=1e-6),
+        422,
+        "1 to 8192 pixels",
+    ),
+    "brush that is a number": (lambda body: painted(body, {"rle": 10**12, "brushlabels": ["Car"]}), 422, "brush RLE"),
+    "draft of an image without end": (
+        lambda body: painted(body, {"touches": [{"type": "add"}], "brushlabels": ["Car"]}, original_height=2**31),
+        422,
+        "100000000 pixels",
+    ),
     "frame that the task lacks": (lambda body: prompt(body).update(item_index=99), 422, "0 to 3"),
     "unknown sensor": (lambda body: prompt(body).update(to_name="rear"), 422, "'rear'"),
     "unknown tool": (lambda body: prompt(body).update(type="polygonlabels"), 422, "key point"),
@@ -204,26 +224,7 @@ BAD_REQUESTS: dict[str, tuple[Change, int, str]] = {
     "nothing clicked": (lambda body: body["params"]["context"].update(result=[]), 422, "not empty"),
     "nothing to be negative about": (lambda body: prompt(body).update(is_positive=False), 422, "negative"),
     "draft that cannot be read": (
-        lambda body: body["tasks"][0].update(
-            drafts=[
-                {
-                    "user": "a",
-                    "updated_at": "2026",
-                    "result": [
-                        {
-                            "id": "x",
-                            "type": "brushlabels",
-                            "from_name": "brush_front",
-                            "to_name": "front",
-                            "original_width": 320,
-                            "original_height": 200,
-                            "item_index": 0,
-                            "value": {"rle": [1, 2, 3], "brushlabels": ["Car"]},
-                        }
-                    ],
-                }
-            ]
-        ),
+        lambda body: painted(body, {"rle": [1, 2, 3], "brushlabels": ["Car"]}),
         422,
         "RLE",
     ),
