@@ -176,8 +176,8 @@ OFF_GROUND[0, 0] = True
     [
         (click(100.5, 50), r"prompt X_ro: expected a click inside the image \(0 to 100 percent\), found x 100.5, y 50"),
         (click(50, -0.1), "prompt X_ro: expected a click inside the image"),
-        (click(float("nan"), 1), "prompt X_ro, value.x: expected a finite number, found nan"),
-        (click(1, True), "prompt X_ro, value.y: expected a finite number, found True"),
+        (click(float("nan"), 1), "prompt X_ro, value.x: expected a finite number, at most 1e9 in size, found nan"),
+        (click(1, True), "prompt X_ro, value.y: expected a finite number, at most 1e9 in size, found True"),
         (click(1, 1, frame=3), "prompt X_ro, item_index: expected a frame of the task, 0 to 2, found 3"),
         (click(1, 1, frame=-1), "prompt X_ro, item_index: expected a frame of the task"),
         (click(1, 1, "rear_left", frame=2), "prompt X_ro: expected a frame with an image of rear left, found frame 2, which has none"),
