@@ -21,6 +21,7 @@ class Admission:
 
     def __init__(self, places: int, queue: int, most_seconds: float) -> None:
         self._free = anyio.Semaphore(places)
+        self._places = places
         self._room = places + queue
         self._most_seconds = most_seconds
         self._inside = 0
@@ -32,7 +33,7 @@ class Admission:
         Raises:
             BusyError: as many wait already as may, or no place came free in time.
         """
-        if self._inside >= self._room:
+        if self.is_full:
             raise BusyError("fewer requests at a time", f"{self._inside} before this one", self._retry_after_seconds)
         self._inside += 1
         try:
@@ -46,6 +47,18 @@ class Admission:
                 self._free.release()
         finally:
             self._inside -= 1
+
+    @property
+    def is_full(self) -> bool:
+        return self._inside >= self._room
+
+    @property
+    def running(self) -> int:
+        return self._places - self._free.value
+
+    @property
+    def waiting(self) -> int:
+        return self._inside - self.running
 
     @property
     def _retry_after_seconds(self) -> int:

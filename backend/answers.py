@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+from backend.answer_size import frames_that_fit
 from backend.edits import as_prompts, remember
 from backend.sessions import LabelledObject, OpenTask
 from converters.label_config import LabelConfig
@@ -16,7 +17,7 @@ from converters.prompts import UserPrompt, choose_object, parse_context
 from converters.regions import Region, blank_regions, masklet_to_regions
 from sam4d.cuboids import fit_cuboids
 from sam4d.predictor import Session
-from sam4d.structures import FrameMasks, Masklet, ObjectMasks, Prompt
+from sam4d.structures import FrameMasks, InputError, Masklet, ObjectMasks, Prompt
 
 FOLLOWING_SHARE = 0.85
 """Of the time for an answer; the rest is for the cuboids, the regions and the way back."""
@@ -24,12 +25,22 @@ FOLLOWING_SHARE = 0.85
 
 @dataclass(frozen=True)
 class Answer:
-    """Regions of one object to be shown, its score, and the frames that were looked at."""
+    """Regions of one object to be shown, its score, the frames that were looked at, and the one that the request was about."""
 
     object_id: int
     regions: list[Region]
     score: float
     frames: tuple[int, ...]
+    asked_frame: int = 0
+
+    def cut_to(self, most_bytes: int) -> Answer:
+        """Without the frames that do not fit, as if they had not been looked at; they come with a later answer."""
+        kept = frames_that_fit(self.regions, most_bytes, self.asked_frame)
+        left_out = {region["item_index"] for region in self.regions} - kept
+        if not left_out:
+            return self
+        regions = [region for region in self.regions if region["item_index"] in kept]
+        return replace(self, regions=regions, frames=tuple(frame for frame in self.frames if frame not in left_out))
 
 
 def answer_click(
@@ -74,7 +85,7 @@ def answer_prompt(task: OpenTask, user_prompt: UserPrompt, version: str, seconds
         for frame_index, masks in _outward(task.session, object_id, user_prompt.frame_index, deadline, clock):
             if frame_index not in untouched:
                 found[frame_index] = masks
-        return take_over(task, labelled, found, version)
+        return replace(take_over(task, labelled, found, version), asked_frame=user_prompt.frame_index)
 
 
 def unused_object_id(task: OpenTask, least: int = 1) -> int:
@@ -95,8 +106,14 @@ def engine_keeps_up(task: OpenTask, object_id: int) -> Iterator[None]:
 
 
 def take_over(task: OpenTask, labelled: LabelledObject, found: Mapping[int, ObjectMasks], version: str) -> Answer:
-    """The object with the masks found becomes the task's own; what must be shown of it."""
+    """The object with the masks found becomes the task's own; what must be shown of it.
+
+    Raises:
+        InputError: it would be one object too many.
+    """
     object_id = labelled.masklet.object_id
+    if object_id not in task.objects and len(task.objects) >= task.most_objects:
+        raise InputError("task", f"at most {task.most_objects} objects", "one more")
     before = task.objects[object_id].masklet if object_id in task.objects else Masklet(object_id, labelled.masklet.label, {})
     labelled.masklet = _updated(labelled, found, task)
     task.objects[object_id] = labelled

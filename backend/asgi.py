@@ -7,13 +7,13 @@ Without --preload: each worker builds its own engine after the fork.
 
 from __future__ import annotations
 
-import logging
 import threading
 
 from starlette.applications import Starlette
 
 from backend.engine import predictor_of
 from backend.http import build_app
+from backend.logs import configure_logging
 from backend.media import MediaReader
 from backend.service import LabellingService
 from backend.sessions import SessionStore
@@ -30,6 +30,7 @@ def build_service(settings: Settings) -> LabellingService:
         interactive_seconds=settings.interactive_seconds,
         batch_seconds=settings.batch_seconds,
         masks_per_task=settings.masks_per_task,
+        limits=settings.limits,
     )
 
 
@@ -37,7 +38,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
     """The app of one process; settings from the environment where none are given."""
     if settings is None:
         settings = Settings.from_environment()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure_logging(settings.log_level, settings.log_format, settings.hidden_in_logs())
     return build_app(build_service(settings), settings)
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import requests
 
+from backend.logs import JsonGunicornLogger, LogFormat
 from sam4d.structures import InputError
 
 LOOPBACK = "127.0.0.1"
@@ -280,9 +281,11 @@ def running_backend(workplace: Workplace, variables: Mapping[str, str], port: in
         yield child, url
 
 
-def gunicorn_command(host: str, port: int, workers: int = 1) -> list[str]:
+def gunicorn_command(host: str, port: int, workers: int = 1, log_format: LogFormat = "text") -> list[str]:
     """One process by default: it holds the open tasks, and its threads answer them side by side."""
     command = [sys.executable, "-m", "gunicorn", "backend.asgi:create_app()", "--worker-class", "uvicorn_worker.UvicornWorker"]
+    if log_format == "json":
+        command += ["--logger-class", f"{JsonGunicornLogger.__module__}.{JsonGunicornLogger.__qualname__}"]
     return [*command, "--workers", str(workers), "--bind", f"{host}:{port}", "--timeout", "150", "--graceful-timeout", "5"]
 
 

@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+import asyncio
 import json
-import secrets
+import os
+import time
 from typing import Any
 
 import anyio
 import anyio.to_thread
 from starlette.applications import Starlette
+from starlette.datastructures import State
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backend.admission import Admission
-from backend.errors import RequestError, answer_error, one_line
+from backend.authentication import Authentication
+from backend.errors import BusyError, RequestError, one_line
+from backend.metrics import CONTENT_TYPE, Metrics
 from backend.model import Sam4DBackend
+from backend.observation import Observation
 from backend.service import LabellingService
 from backend.settings import Settings
+from converters.viewer_requests import is_viewer_request
+
+RETRY_SECONDS = 10
 
 
 def build_app(service: LabellingService, settings: Settings) -> Starlette:
     """The ASGI app over one service."""
-    endpoints = _Endpoints(service, settings)
-    middleware = []
-    if settings.basic_auth_user is not None and settings.basic_auth_pass is not None:
-        middleware.append(Middleware(BasicAuthentication, user=settings.basic_auth_user, password=settings.basic_auth_pass))
+    admission = Admission(settings.threads, settings.queue, settings.queue_seconds)
+    metrics = Metrics(service.version, admission, service.sessions, service.errors)
+    endpoints = _Endpoints(service, settings, admission, metrics)
+    middleware = [Middleware(Observation, metrics=metrics)]
+    if settings.credentials.any_given:
+        middleware.append(Middleware(Authentication, credentials=settings.credentials))
     return Starlette(
         routes=[
             Route("/", endpoints.health, methods=["GET"]),
             Route("/health", endpoints.health, methods=["GET"]),
+            Route("/health/live", endpoints.live, methods=["GET"]),
+            Route("/health/ready", endpoints.ready, methods=["GET"]),
+            Route("/metrics", endpoints.metrics, methods=["GET"]),
             Route("/setup", endpoints.setup, methods=["POST"]),
             Route("/predict", endpoints.predict, methods=["POST"]),
             Route("/webhook", endpoints.webhook, methods=["POST"]),
@@ -45,42 +56,78 @@ def build_app(service: LabellingService, settings: Settings) -> Starlette:
 
 
 class _Endpoints:
-    def __init__(self, service: LabellingService, settings: Settings) -> None:
+    def __init__(self, service: LabellingService, settings: Settings, admission: Admission, metrics: Metrics) -> None:
         self._service = service
         self._settings = settings
-        self._admission = Admission(settings.threads, settings.queue, settings.queue_seconds)
+        self._admission = admission
+        self._metrics = metrics
         self._threads = anyio.CapacityLimiter(settings.threads)
+        # asyncio itself forgets tasks that nobody holds
+        self._at_work: set[asyncio.Task[bytes]] = set()
 
     async def health(self, request: Request) -> Response:
-        return JSONResponse({"status": "UP", "model_class": Sam4DBackend.__name__, "model_version": self._service.version})
+        """What Label Studio asks before it connects."""
+        trouble = self._trouble()
+        status = {"status": "UP", "model_class": Sam4DBackend.__name__, "model_version": self._service.version}
+        return JSONResponse({**status, "ready": not trouble, **({"trouble": trouble} if trouble else {})})
+
+    async def live(self, request: Request) -> Response:
+        """That this process answers at all: what does not should be started anew."""
+        return JSONResponse({"status": "UP"})
+
+    async def ready(self, request: Request) -> Response:
+        """Whether a click would be answered now: if not, it is to be sent elsewhere, or later."""
+        trouble = self._trouble()
+        return JSONResponse({"ready": not trouble, "trouble": trouble}, status_code=503 if trouble else 200)
+
+    async def metrics(self, request: Request) -> Response:
+        return Response(self._metrics.text(), media_type=CONTENT_TYPE)
 
     async def setup(self, request: Request) -> Response:
+        """Only the configuration is looked at: that `hostname` is Label Studio's and `access_token` its own, anyone could claim."""
         try:
             content = _json_object(await self._body(request))
             self._service.check_label_config(_text(content, "schema"))
         except Exception as error:
-            return _error_response(error, "setup")
+            return self._error_response(error, "setup")
         return JSONResponse({"model_version": self._service.version})
 
     async def predict(self, request: Request) -> Response:
+        deadline = time.monotonic() + self._settings.limits.seconds
+        work = asyncio.create_task(self._work(request, deadline))
+        self._at_work.add(work)
+        work.add_done_callback(self._at_work.discard)
         try:
-            # Those that wait have not been read yet: many large requests would not fit into memory.
-            async with self._admission.place():
-                body = await self._body(request)
-                answer = await anyio.to_thread.run_sync(self._predict, body, limiter=self._threads)
+            finished, _ = await asyncio.wait({work}, timeout=self._settings.limits.seconds)
+            if not finished:
+                # It keeps its place until it is through: a thread cannot be stopped. The same click gets its answer then.
+                work.add_done_callback(self._look_at_late_work)
+                raise BusyError(f"an answer within {self._settings.limits.seconds:g} s", "none yet", RETRY_SECONDS)
+            return Response(work.result(), media_type="application/json")
         except Exception as error:
-            return _error_response(error, "predict")
-        return Response(answer, media_type="application/json")
+            return self._error_response(error, "predict")
 
     async def webhook(self, request: Request) -> Response:
         """Label Studio tells of every change in the project; tasks bring what is needed themselves, so nothing is done."""
         try:
             await self._body(request)
         except Exception as error:
-            return _error_response(error, "webhook")
+            return self._error_response(error, "webhook")
         return JSONResponse({}, status_code=201)
 
-    def _predict(self, body: bytes) -> bytes:
+    async def _work(self, request: Request, deadline: float) -> bytes:
+        # Those that wait have not been read yet: many large requests would not fit into memory.
+        async with self._admission.place():
+            body = await self._body(request)
+            return await anyio.to_thread.run_sync(self._predict, body, request.state, deadline, limiter=self._threads)
+
+    def _look_at_late_work(self, work: asyncio.Task[bytes]) -> None:
+        error = None if work.cancelled() else work.exception()
+        if isinstance(error, Exception):
+            self._service.errors.answer(error, "predict, after its time was over,")
+
+    def _predict(self, body: bytes, state: State, deadline: float) -> bytes:
+        state.asked = "unreadable"
         content = _json_object(body)
         tasks = content.get("tasks")
         if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
@@ -89,12 +136,21 @@ class _Endpoints:
         context = params.get("context") if isinstance(params, dict) else None
         if context is not None and not isinstance(context, dict):
             raise RequestError("field 'params.context' of the request", "an object or null", one_line(repr(context), 100))
+        state.asked = "batch" if not context else "view" if is_viewer_request(context) else "click"
         model = Sam4DBackend(project_id=_text(content, "project"), label_config=_text(content, "label_config"), service=self._service)
-        answer = {"results": model.predict(tasks, context=context), "model_version": self._service.version}
+        predictions = model.predict(tasks, context=context, seconds=deadline - time.monotonic())
+        answer = {"results": predictions, "model_version": self._service.version}
         return json.dumps(answer, allow_nan=False, separators=(",", ":")).encode()
 
+    def _trouble(self) -> list[str]:
+        trouble = ["all places are taken and as many wait as may"] if self._admission.is_full else []
+        root = self._settings.data_root
+        if root is not None and not os.access(root, os.R_OK | os.X_OK):
+            trouble.append("SAM4D_DATA_ROOT cannot be read")
+        return trouble
+
     async def _body(self, request: Request) -> bytes:
-        most = self._settings.request_bytes
+        most = self._settings.limits.request_bytes
         chunks, size = [], 0
         async for chunk in request.stream():
             size += len(chunk)
@@ -103,32 +159,10 @@ class _Endpoints:
             chunks.append(chunk)
         return b"".join(chunks)
 
-
-class BasicAuthentication:
-    """HTTP basic authentication on everything but /health, which orchestrators ask without a password."""
-
-    def __init__(self, app: ASGIApp, user: str, password: str) -> None:
-        self._app = app
-        self._expected = f"{user}:{password}".encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == "/health" or self._is_allowed(dict(scope["headers"])):
-            await self._app(scope, receive, send)
-            return
-        response = JSONResponse(
-            {"error": "user and password expected (HTTP basic authentication)"},
-            status_code=401,
-            headers={"WWW-Authenticate": 'Basic realm="sam4d"'},
-        )
-        await response(scope, receive, send)
-
-    def _is_allowed(self, headers: dict[bytes, bytes]) -> bool:
-        scheme, _, encoded = headers.get(b"authorization", b"").partition(b" ")
-        try:
-            given = base64.b64decode(encoded.strip(), validate=True)
-        except binascii.Error:
-            return False
-        return scheme.lower() == b"basic" and secrets.compare_digest(given, self._expected)
+    def _error_response(self, error: Exception, doing: str) -> Response:
+        answer = self._service.errors.answer(error, doing)
+        headers = {} if answer.retry_after_seconds is None else {"Retry-After": str(answer.retry_after_seconds)}
+        return JSONResponse({"error": answer.message, "id": answer.error_id}, status_code=answer.status, headers=headers)
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
@@ -150,12 +184,6 @@ def _text(content: dict[str, Any], name: str) -> str:
     if not isinstance(text, str):
         raise RequestError(f"field '{name}' of the request", "a text", one_line(repr(text), 100))
     return text
-
-
-def _error_response(error: Exception, doing: str) -> Response:
-    answer = answer_error(error, doing)
-    headers = {} if answer.retry_after_seconds is None else {"Retry-After": str(answer.retry_after_seconds)}
-    return JSONResponse({"error": answer.message, "id": answer.error_id}, status_code=answer.status, headers=headers)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -46,12 +46,14 @@ class Sam4DBackend(LabelStudioMLBase):  # type: ignore[misc]  # label-studio-ml 
         Args:
             tasks: as Label Studio serialises them.
             context: the click, box or brush {"result": [...]} of interactive labelling, or None.
+            seconds: what is left for the answer; only our own server knows.
 
         Raises:
             InputError: what a click asks cannot be answered. Without a click, a task that cannot be answered has an empty result.
         """
         # 1.0.9 leaves out the project: tasks carry its id themselves.
-        return self._answering().predict(tasks, self._sam4d_project, self._sam4d_label_config or "", context)
+        seconds: float | None = kwargs.get("seconds")
+        return self._answering().predict(tasks, self._sam4d_project, self._sam4d_label_config or "", context, seconds)
 
     def fit(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Called with every change in the project; corrected masklets are exported for training, not learnt here."""

@@ -9,7 +9,8 @@ from typing import Any
 
 from backend.answers import Answer, answer_click, pending_objects
 from backend.edits import newest_record, take_in
-from backend.errors import answer_error
+from backend.errors import BusyError, ErrorLog, RequestError
+from backend.limits import Limits
 from backend.media import MediaReader
 from backend.proposing import propose_regions
 from backend.sessions import OpenTask, SessionStore, TaskKey
@@ -19,7 +20,7 @@ from converters.regions import Region
 from converters.tasks import TaskWindow, parse_task_data
 from converters.viewer_requests import is_viewer_request, parse_viewer_request
 from sam4d.predictor import Predictor
-from sam4d.structures import Clip
+from sam4d.structures import Clip, InputError
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,10 @@ class LabellingService:
         interactive_seconds: how long a click may be followed over the other frames; its own frame is always answered.
         batch_seconds: how long a request without a click may take for all its tasks together.
         masks_per_task: brush masks that a proposal may hold at the most.
+        limits: of one request and its answer.
         clock: seconds, monotonic.
+
+    `errors` holds how many there were of each kind, also of those that a client is told of within an answer.
     """
 
     def __init__(
@@ -51,14 +55,17 @@ class LabellingService:
         interactive_seconds: float,
         batch_seconds: float,
         masks_per_task: int,
+        limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.errors = ErrorLog()
+        self.sessions = sessions
         self._predictor = predictor
         self._media = media
-        self._sessions = sessions
         self._interactive_seconds = interactive_seconds
         self._batch_seconds = batch_seconds
         self._masks_per_task = masks_per_task
+        self._limits = limits or Limits()
         self._clock = clock
 
     @property
@@ -70,68 +77,108 @@ class LabellingService:
         parse_label_config(label_config)
 
     def predict(
-        self, tasks: Sequence[Mapping[str, Any]], project: str | None, label_config: str, context: Mapping[str, Any] | None
+        self,
+        tasks: Sequence[Mapping[str, Any]],
+        project: str | None,
+        label_config: str,
+        context: Mapping[str, Any] | None,
+        seconds: float | None = None,
     ) -> list[Prediction]:
         """One prediction per task, in order. With a context, the first task is the one that was clicked in; the others stay empty.
+
+        Args:
+            seconds: what is left for the answer; None takes the limits' own.
 
         Raises:
             InputError: what the click asks cannot be answered; the 3D view is told in the answer instead. Without a context, such a task
             is logged and stays empty.
+            BusyError: the task is being worked on, and no time remained for this click.
         """
+        deadline = self._clock() + (self._limits.seconds if seconds is None else min(seconds, self._limits.seconds))
+        if len(tasks) > self._limits.tasks:
+            raise RequestError("field 'tasks' of the request", f"at most {self._limits.tasks} tasks", str(len(tasks)), status=413)
         if not context:
-            return self._propose(tasks, label_config)
-        answers = [self._answer_or_explain(task, project, label_config, context) for task in tasks[:1]]
+            return self._propose(tasks, label_config, min(deadline, self._clock() + self._batch_seconds))
+        answers = [self._answer_or_explain(task, project, label_config, context, deadline) for task in tasks[:1]]
         return answers + [self._prediction([], 0.0) for _ in tasks[1:]]
 
-    def _answer_or_explain(self, task: Mapping[str, Any], project: str | None, label_config: str, context: Mapping[str, Any]) -> Prediction:
+    def _answer_or_explain(
+        self, task: Mapping[str, Any], project: str | None, label_config: str, context: Mapping[str, Any], deadline: float
+    ) -> Prediction:
         """Label Studio hands on only the status of a request that failed; the 3D view has a line to say why."""
         if not is_viewer_request(context):
-            return self._answer(task, project, label_config, context)
+            return self._answer(task, project, label_config, context, deadline)
         try:
-            return self._answer(task, project, label_config, context)
+            return self._answer(task, project, label_config, context, deadline)
         except Exception as error:
-            return {**self._prediction([], 0.0), "sam4d": {"error": answer_error(error, "request of the 3D view").message}}
+            return {**self._prediction([], 0.0), "sam4d": {"error": self.errors.answer(error, "request of the 3D view").message}}
 
-    def _answer(self, task: Mapping[str, Any], project: str | None, label_config: str, context: Mapping[str, Any]) -> Prediction:
+    def _answer(
+        self, task: Mapping[str, Any], project: str | None, label_config: str, context: Mapping[str, Any], deadline: float
+    ) -> Prediction:
         config = parse_label_config(label_config)
-        window = parse_task_data(task.get("data"))
+        window = self._window(task)
+        self._check_prompts(context)
         record = newest_record(task)
         project_id = str(task.get("project") or (project or "").partition(".")[0])
         key = TaskKey(project_id, str(task.get("id")), window, record.annotator if record else "")
         if record is not None and record.annotator:
             # The clicks before a person's first draft came without a name.
-            self._sessions.rename(TaskKey(project_id, key.task, window), key, record.shows)
+            self.sessions.rename(TaskKey(project_id, key.task, window), key, record.shows)
 
         def open_task() -> OpenTask:
             clip = self._open_clip(window, label_config)
-            return OpenTask(window, clip, self._predictor.open(clip))
+            return OpenTask(window, clip, self._predictor.open(clip), most_objects=self._limits.objects)
 
-        with self._sessions.use(key, open_task) as opened:
+        with self.sessions.use(key, open_task, max(0.0, deadline - self._clock())) as opened:
+            seconds = min(self._interactive_seconds, deadline - self._clock())
+            if seconds < 0:
+                raise BusyError("time for this click", "none left after opening the task", 1)
             if record is not None:
                 take_in(opened, record, pending_objects(opened, context))
             if is_viewer_request(context):
-                return self._answer_viewer(opened, context, config)
-            answer = answer_click(opened, context, config, self.version, self._interactive_seconds, self._clock)
-        return self._prediction(answer.regions, answer.score)
+                return self._answer_viewer(opened, context, config, seconds)
+            answer = answer_click(opened, context, config, self.version, seconds, self._clock)
+        return self._cut(answer)
 
-    def _answer_viewer(self, opened: OpenTask, context: Mapping[str, Any], config: LabelConfig) -> Prediction:
+    def _answer_viewer(self, opened: OpenTask, context: Mapping[str, Any], config: LabelConfig, seconds: float) -> Prediction:
         request = parse_viewer_request(context, config, opened.clip)
-        seconds = self._interactive_seconds if request.seconds is None else min(request.seconds, self._interactive_seconds)
-        answer: Answer = answer_viewer(opened, request, self.version, seconds, self._clock)
-        notes = {"object": answer.object_id, "frames": list(answer.frames)}
-        return {**self._prediction(answer.regions, answer.score), "sam4d": notes}
+        seconds = seconds if request.seconds is None else min(request.seconds, seconds)
+        return self._cut(answer_viewer(opened, request, self.version, seconds, self._clock))
 
-    def _propose(self, tasks: Sequence[Mapping[str, Any]], label_config: str) -> list[Prediction]:
-        deadline = self._clock() + self._batch_seconds
+    def _cut(self, answer: Answer) -> Prediction:
+        """What a browser bears of an answer. The 3D view reads `frames` and asks for the others; Label Studio's tools get them later."""
+        cut = answer.cut_to(self._limits.answer_bytes)
+        notes: dict[str, Any] = {"object": cut.object_id, "frames": list(cut.frames)}
+        if len(cut.regions) < len(answer.regions):
+            notes["left_out"] = sorted(set(answer.frames) - set(cut.frames))
+            logger.warning("object %d: frames %s are left for later, answers are limited", answer.object_id, notes["left_out"])
+        return {**self._prediction(cut.regions, cut.score), "sam4d": notes}
+
+    def _window(self, task: Mapping[str, Any]) -> TaskWindow:
+        window = parse_task_data(task.get("data"))
+        if window.frame_count > self._limits.frames:
+            raise InputError("task data", f"at most {self._limits.frames} frames", str(window.frame_count))
+        return window
+
+    def _check_prompts(self, context: Mapping[str, Any]) -> None:
+        """Raises RequestError: more of anything, at one place, than a request may hold."""
+        lists = [("context", context), ("context, sam4d", context.get("sam4d"))]
+        for where, fields in lists:
+            for name, entries in fields.items() if isinstance(fields, Mapping) else ():
+                if isinstance(entries, list) and name != "rle" and len(entries) > self._limits.prompts:
+                    raise RequestError(f"{where}, {name}", f"at most {self._limits.prompts} entries", str(len(entries)), status=413)
+
+    def _propose(self, tasks: Sequence[Mapping[str, Any]], label_config: str, deadline: float) -> list[Prediction]:
         predictions = []
         for task in tasks:
             try:
                 predictions.append(self._propose_for(task, label_config, deadline))
             except DeadlineError:
-                logger.warning("task %s: left empty, no time remained of %g s", task.get("id"), self._batch_seconds)
+                logger.warning("task %s: left empty, no time remained", task.get("id"))
                 predictions.append(self._prediction([], 0.0))
             except Exception as error:
-                answer_error(error, f"pre-annotation of task {task.get('id')}")
+                self.errors.answer(error, f"pre-annotation of task {task.get('id')}")
                 predictions.append(self._prediction([], 0.0))
         return predictions
 
@@ -142,7 +189,7 @@ class LabellingService:
 
         check_deadline()
         config = parse_label_config(label_config)
-        window = parse_task_data(task.get("data"))
+        window = self._window(task)
         clip = self._open_clip(window, label_config)
         proposed = propose_regions(window, clip, config, self._predictor, self._masks_per_task, check_deadline)
         if proposed.left_out:

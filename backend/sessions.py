@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from backend.errors import BusyError
 from converters.tasks import TaskWindow
 from sam4d.predictor import Session
 from sam4d.structures import Clip, Cuboid, Masklet, Prompt
 
 logger = logging.getLogger(__name__)
 
+RETRY_SECONDS = 10
 ABSENT, DELETED = "absent", "deleted"
 """In place of a region's content: replaced by an empty one in an answer, deleted by a person."""
 
@@ -103,7 +105,7 @@ class OpenTask:
 
     answered_prompts: the object that each prompt was answered with. regions: by region, how its content went. record_time: of the
     newest draft, annotation or prediction taken in. highest_object_id: that the 3D view knows of; after a restart it may show objects that
-    no draft holds yet.
+    no draft holds yet. most_objects: no new one is begun beyond.
     """
 
     window: TaskWindow
@@ -115,6 +117,7 @@ class OpenTask:
     regions: dict[str, RegionHistory] = field(default_factory=dict)
     record_time: str = ""
     highest_object_id: int = 0
+    most_objects: int = 500
 
 
 @dataclass(eq=False)
@@ -145,21 +148,35 @@ class SessionStore:
         with self._lock:
             return tuple(self._slots)
 
+    @property
+    def held_bytes(self) -> int:
+        """What all open tasks held when they were last used."""
+        with self._lock:
+            return sum(slot.held_bytes for slot in self._slots.values())
+
     @contextmanager
-    def use(self, key: TaskKey, open_task: Callable[[], OpenTask]) -> Iterator[OpenTask]:
-        """The open task of a key for the duration of the block, alone; opened where it is not open."""
+    def use(self, key: TaskKey, open_task: Callable[[], OpenTask], patience_seconds: float = -1) -> Iterator[OpenTask]:
+        """The open task of a key for the duration of the block, alone; opened where it is not open.
+
+        Raises:
+            BusyError: another request works on the task and does not end within `patience_seconds`; negative waits as long as it takes.
+        """
         with self._lock:
             slot = self._slots.setdefault(key, _Slot())
             self._slots.move_to_end(key)
             slot.users += 1
         try:
-            with slot.lock:
+            if not slot.lock.acquire(timeout=patience_seconds if patience_seconds < 0 else min(patience_seconds, threading.TIMEOUT_MAX)):
+                raise BusyError("no other request on this task", f"one that takes longer than {patience_seconds:.0f} s", RETRY_SECONDS)
+            try:
                 if slot.task is None:
                     slot.task = open_task()
                 try:
                     yield slot.task
                 finally:
                     slot.held_bytes = held_bytes(slot.task, self._shared)
+            finally:
+                slot.lock.release()
         finally:
             with self._lock:
                 slot.users -= 1

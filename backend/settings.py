@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TypeVar, get_args
 from urllib.parse import urlsplit
 
+from backend.authentication import Credentials
+from backend.limits import MEGABYTE, Limits
+from backend.logs import LogFormat
 from sam4d.predictor import DeviceName, EngineName, Precision, SparseConvolution
 from sam4d.structures import InputError
 
 ChoiceT = TypeVar("ChoiceT", bound=str)
 
-MEGABYTE = 1024 * 1024
+SHORTEST_TOKEN = 16
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -30,9 +33,9 @@ class Settings:
     together (Label Studio gives up after 100). masks_per_task: how many brush masks a pre-annotation may hold at the most. session_count,
     session_bytes: how many tasks stay open, and how much memory they may hold together. workers: processes; open tasks are not shared
     between them. threads: requests answered at the same time by one process. queue, queue_seconds: how many more may wait, and how long;
-    others are asked to come again. request_bytes: the largest request (Label Studio sends a task with all its drafts). file_bytes,
-    cache_bytes: the largest file that is read, and the disk that downloaded ones may take. model_dir: where downloaded files are kept
-    between starts; None keeps them in a temporary folder that goes with the process.
+    others are asked to come again. limits: of one request and its answer. file_bytes, cache_bytes: the largest file that is read, and the
+    disk that downloaded ones may take. model_dir: where downloaded files are kept between starts; None keeps them in a temporary folder
+    that goes with the process. credentials: what a client must show; nothing is asked for where there are none.
     """
 
     host: str = "127.0.0.1"
@@ -56,13 +59,19 @@ class Settings:
     threads: int = 8
     queue: int = 64
     queue_seconds: float = 15.0
-    request_bytes: int = 256 * MEGABYTE
+    limits: Limits = field(default_factory=Limits)
     file_bytes: int = 512 * MEGABYTE
     cache_bytes: int = 4096 * MEGABYTE
     log_level: str = "INFO"
+    log_format: LogFormat = "text"
     model_dir: Path | None = None
-    basic_auth_user: str | None = None
-    basic_auth_pass: str | None = field(default=None, repr=False)
+    credentials: Credentials = field(default_factory=Credentials)
+
+    def hidden_in_logs(self) -> dict[str, str]:
+        """Secrets and folders that no log line holds, and what it says instead."""
+        secret = {self.label_studio_api_key, self.credentials.password, self.credentials.bearer_token}
+        folders = {"SAM4D_DATA_ROOT": self.data_root, "MODEL_DIR": self.model_dir}
+        return {text: "***" for text in secret if text} | {str(folder): f"${name}" for name, folder in folders.items() if folder}
 
     def engine_variables(self) -> dict[str, str]:
         """The variables that make another process choose the same engine."""
@@ -99,10 +108,6 @@ class Settings:
         """
         variables = os.environ if environment is None else environment
         values = {name: value.strip() for name, value in variables.items() if value.strip()}
-        user, password = values.get("BASIC_AUTH_USER"), values.get("BASIC_AUTH_PASS")
-        if (user is None) != (password is None):
-            missing = "BASIC_AUTH_USER" if user is None else "BASIC_AUTH_PASS"
-            raise InputError(missing, "both BASIC_AUTH_USER and BASIC_AUTH_PASS, or neither", "nothing")
         return cls(
             host=values.get("SAM4D_HOST", cls.host),
             port=_integer(values, "SAM4D_PORT", cls.port, 1, 65535),
@@ -125,14 +130,39 @@ class Settings:
             threads=_integer(values, "THREADS", cls.threads, 1, 256),
             queue=_integer(values, "SAM4D_QUEUE", cls.queue, 0, 10_000),
             queue_seconds=_number(values, "SAM4D_QUEUE_SECONDS", cls.queue_seconds, 0.0, 90.0),
-            request_bytes=_integer(values, "SAM4D_REQUEST_MEGABYTES", cls.request_bytes // MEGABYTE, 1, 10_000) * MEGABYTE,
+            limits=_limits(values),
             file_bytes=_integer(values, "SAM4D_FILE_MEGABYTES", cls.file_bytes // MEGABYTE, 1, 100_000) * MEGABYTE,
             cache_bytes=_integer(values, "SAM4D_CACHE_MEGABYTES", cls.cache_bytes // MEGABYTE, 1, 100_000_000) * MEGABYTE,
             log_level=_log_level(values, "LOG_LEVEL", cls.log_level),
+            log_format=_choice(values, "SAM4D_LOG_FORMAT", cls.log_format, get_args(LogFormat)),
             model_dir=Path(values["MODEL_DIR"]) if "MODEL_DIR" in values else None,
-            basic_auth_user=user,
-            basic_auth_pass=password,
+            credentials=_credentials(values),
         )
+
+
+def _limits(values: Mapping[str, str]) -> Limits:
+    default = Limits()
+    return Limits(
+        request_bytes=_integer(values, "SAM4D_REQUEST_MEGABYTES", default.request_bytes // MEGABYTE, 1, 10_000) * MEGABYTE,
+        answer_bytes=_integer(values, "SAM4D_ANSWER_MEGABYTES", default.answer_bytes // MEGABYTE, 1, 10_000) * MEGABYTE,
+        tasks=_integer(values, "SAM4D_TASKS_PER_REQUEST", default.tasks, 1, 100_000),
+        prompts=_integer(values, "SAM4D_PROMPTS_PER_REQUEST", default.prompts, 1, 100_000),
+        objects=_integer(values, "SAM4D_OBJECTS_PER_TASK", default.objects, 1, 100_000),
+        frames=_integer(values, "SAM4D_FRAMES_PER_TASK", default.frames, 1, 100_000),
+        seconds=_number(values, "SAM4D_DEADLINE_SECONDS", default.seconds, 1.0, 3600.0),
+    )
+
+
+def _credentials(values: Mapping[str, str]) -> Credentials:
+    user, password = values.get("BASIC_AUTH_USER"), values.get("BASIC_AUTH_PASS")
+    if (user is None) != (password is None):
+        missing = "BASIC_AUTH_USER" if user is None else "BASIC_AUTH_PASS"
+        raise InputError(missing, "both BASIC_AUTH_USER and BASIC_AUTH_PASS, or neither", "nothing")
+    token = values.get("SAM4D_BEARER_TOKEN")
+    if token is not None and (len(token) < SHORTEST_TOKEN or not token.isascii() or any(letter.isspace() for letter in token)):
+        # The token itself is not repeated.
+        raise InputError("SAM4D_BEARER_TOKEN", f"at least {SHORTEST_TOKEN} ASCII characters without spaces", f"{len(token)} characters")
+    return Credentials(user, password, token)
 
 
 def _number(values: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:

@@ -61,7 +61,7 @@ def _follow(task: OpenTask, request: FollowRequest, version: str, deadline: floa
             began = clock()
             if began + slowest > deadline:
                 break
-        return replace(take_over(task, labelled, found, version), frames=tuple(looked_at))
+        return replace(take_over(task, labelled, found, version), frames=tuple(looked_at), asked_frame=request.start_frame)
 
 
 def _place_cuboids(task: OpenTask, request: CuboidsRequest, version: str) -> Answer:

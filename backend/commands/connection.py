@@ -47,7 +47,7 @@ def find_connection(settings: Settings, directory: Path) -> Connection:
         if settings.label_studio_api_key is None:
             raise InputError("LABEL_STUDIO_API_KEY", "a token, because LABEL_STUDIO_URL is set", "nothing")
         url = settings.backend_url or f"http://{settings.host}:{settings.port}"
-        return Connection(settings, BackendAddress(url, settings.basic_auth_user, settings.basic_auth_pass))
+        return Connection(settings, BackendAddress(url, settings.credentials.user, settings.credentials.password))
     workplace = Workplace(directory.resolve())
     if not workplace.login_file.exists():
         raise InputError("Label Studio", f"`sam4d up` in {directory}, or LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY", "neither")

@@ -76,7 +76,7 @@ def run_serve(arguments: argparse.Namespace, settings: Settings) -> int:
     if settings.data_root is not None:
         refresh_viewer(settings.data_root)
     predictor_of(settings)  # what is wrong with the engine is said here, on one line, and not in a worker's traceback
-    command = gunicorn_command(settings.host, settings.port, settings.workers)
+    command = gunicorn_command(settings.host, settings.port, settings.workers, settings.log_format)
     os.execve(command[0], command, settings.environment())  # noqa: S606
 
 

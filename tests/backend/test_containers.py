@@ -53,7 +53,7 @@ def test_the_backend_understands_its_variables(services: dict[str, Any], tmp_pat
     settings = Settings.from_environment(variables)
     assert (settings.backend_url, settings.label_studio_url) == ("http://backend:9090", "http://label-studio:8080")
     assert settings.data_root == tmp_path
-    assert settings.basic_auth_user is not None
+    assert settings.credentials.password is not None
 
 
 def test_every_variable_of_the_description_is_in_the_example(services: dict[str, Any]) -> None:

@@ -17,7 +17,9 @@ import safetensors.torch
 from starlette.testclient import TestClient
 
 from backend.asgi import build_service, create_app
+from backend.authentication import Credentials
 from backend.http import build_app
+from backend.limits import Limits
 from backend.media import MediaReader
 from backend.service import LabellingService
 from backend.sessions import SessionStore
@@ -49,8 +51,9 @@ class GatedPredictor:
         return self.predictor.open(clip)
 
 
-def gated_app(settings: Settings, predictor: GatedPredictor) -> TestClient:
-    service = LabellingService(predictor, MediaReader(settings), SessionStore(8, 10**10), 600, 600, 200)
+def gated_app(settings: Settings, predictor: GatedPredictor, limits: Limits | None = None) -> TestClient:
+    """`limits`: the service's own; None takes those of the settings."""
+    service = LabellingService(predictor, MediaReader(settings), SessionStore(8, 10**10), 600, 600, 200, limits or settings.limits)
     return TestClient(build_app(service, settings), raise_server_exceptions=False)
 
 
@@ -258,7 +261,7 @@ def test_setup_refuses_a_configuration_without_our_tags(client: TestClient) -> N
 
 
 def test_a_request_that_is_too_large_is_refused(settings: Settings) -> None:
-    client = TestClient(create_app(replace(settings, request_bytes=1000)), raise_server_exceptions=False)
+    client = TestClient(create_app(replace(settings, limits=Limits(request_bytes=1000))), raise_server_exceptions=False)
     for path in ("/predict", "/setup", "/webhook"):
         assert client.post(path, content=b" " * 2000).status_code == 413
 
@@ -277,7 +280,7 @@ def test_an_error_of_ours_tells_the_client_only_its_id(settings: Settings, proje
 
 
 def test_basic_authentication_guards_all_but_health(settings: Settings, project: Project) -> None:
-    client = TestClient(create_app(replace(settings, basic_auth_user="user", basic_auth_pass="pässword")))
+    client = TestClient(create_app(replace(settings, credentials=Credentials("user", "pässword"))))
     assert client.get("/health").status_code == 200
     for path in ("/setup", "/predict", "/webhook"):
         assert client.post(path, json={}).status_code == 401

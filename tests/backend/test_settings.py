@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.settings import MEGABYTE, Settings
+from backend.authentication import Credentials
+from backend.limits import MEGABYTE, Limits
+from backend.settings import Settings
 from sam4d.structures import InputError
 
 
@@ -38,12 +40,20 @@ def test_every_variable_arrives(tmp_path: Path) -> None:
             "WORKERS": "2",
             "THREADS": "4",
             "SAM4D_REQUEST_MEGABYTES": "10",
+            "SAM4D_ANSWER_MEGABYTES": "11",
+            "SAM4D_TASKS_PER_REQUEST": "12",
+            "SAM4D_PROMPTS_PER_REQUEST": "13",
+            "SAM4D_OBJECTS_PER_TASK": "14",
+            "SAM4D_FRAMES_PER_TASK": "15",
+            "SAM4D_DEADLINE_SECONDS": "16",
             "SAM4D_FILE_MEGABYTES": "20",
             "SAM4D_CACHE_MEGABYTES": "30",
             "LOG_LEVEL": "debug",
+            "SAM4D_LOG_FORMAT": "json",
             "MODEL_DIR": str(tmp_path / "model"),
             "BASIC_AUTH_USER": "user",
             "BASIC_AUTH_PASS": "pass",
+            "SAM4D_BEARER_TOKEN": "a-token-of-its-own",
         }
     )
     assert settings == Settings(
@@ -64,13 +74,13 @@ def test_every_variable_arrives(tmp_path: Path) -> None:
         session_bytes=100 * MEGABYTE,
         workers=2,
         threads=4,
-        request_bytes=10 * MEGABYTE,
+        limits=Limits(10 * MEGABYTE, 11 * MEGABYTE, tasks=12, prompts=13, objects=14, frames=15, seconds=16),
         file_bytes=20 * MEGABYTE,
         cache_bytes=30 * MEGABYTE,
         log_level="DEBUG",
+        log_format="json",
         model_dir=tmp_path / "model",
-        basic_auth_user="user",
-        basic_auth_pass="pass",
+        credentials=Credentials("user", "pass", "a-token-of-its-own"),
     )
 
 
@@ -93,7 +103,11 @@ def test_every_variable_arrives(tmp_path: Path) -> None:
         ("SAM4D_INTERACTIVE_SECONDS", "-1"),
         ("SAM4D_SESSIONS", "0"),
         ("LOG_LEVEL", "loud"),
+        ("SAM4D_LOG_FORMAT", "xml"),
+        ("SAM4D_DEADLINE_SECONDS", "0"),
         ("BASIC_AUTH_USER", "alone"),
+        ("SAM4D_BEARER_TOKEN", "hidden"),
+        ("SAM4D_BEARER_TOKEN", "hidden words of a sentence"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(name: str, value: str) -> None:
@@ -105,7 +119,7 @@ def test_a_wrong_value_is_refused_by_name(name: str, value: str) -> None:
 
 
 def test_secrets_are_not_printed() -> None:
-    text = repr(Settings(label_studio_api_key="key-secret", basic_auth_user="u", basic_auth_pass="pass-secret"))
+    text = repr(Settings(label_studio_api_key="key-secret", credentials=Credentials("u", "pass-secret", "token-secret")))
     assert "secret" not in text
 
 
