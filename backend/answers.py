@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -232,7 +233,7 @@ def _prompt_ids(context: Mapping[str, Any]) -> list[str]:
 def _prompt_id(result: Mapping[str, Any]) -> str:
     value = result.get("value")
     place = {key: item for key, item in value.items() if key not in ("rle", "touches")} if isinstance(value, Mapping) else value
-    strokes = hash(tuple(value["rle"])) if isinstance(value, Mapping) and isinstance(value.get("rle"), list) else 0
+    strokes = hash(json.dumps(value["rle"])) if isinstance(value, Mapping) and isinstance(value.get("rle"), list) else 0
     where = f"{result.get('from_name')} {result.get('to_name')} {result.get('item_index')}"
     return f"{result.get('id')} {where} {place!r} {strokes} {result.get('is_positive')}"
 

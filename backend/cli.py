@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias, get_args
 
-from backend.commands import checkpoints, evaluation, files, projects, services
+from backend.commands import checkpoints, doctor, evaluation, files, projects, services
 from backend.embedded import ChildProcessFailedError, terminated_like_interrupted
 from backend.errors import one_line
 from backend.settings import Settings
@@ -73,6 +73,12 @@ def _add_services(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         word.add_argument("--label-studio", type=Path, default=DEFAULT_LABEL_STUDIO, help="its virtual environment (default %(default)s)")
     demo.add_argument("--frames", type=int, default=10, help="of the synthetic drive, where there is none yet (default %(default)s)")
     demo.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    examine = words.add_parser("doctor", help="look whether all is as a click needs it, and say what to mend")
+    examine.set_defaults(command=doctor.run_doctor)
+    examine.add_argument("--project", metavar="NAME", help="also this project: its configuration, connection and files")
+    examine.add_argument("--json", action="store_true", help="the findings as JSON on standard output")
+    _add_directory(examine)
+    _add_engine(examine)
     serve = words.add_parser("serve", help="the backend alone; settings come from the environment")
     serve.set_defaults(command=services.run_serve)
     _add_engine(serve)

@@ -67,6 +67,16 @@ class LabelledTask:
     predictions: tuple[Labels, ...]
 
 
+@dataclass(frozen=True)
+class ConnectedBackend:
+    """An ML backend of a project, as Label Studio knows it. `state` is "CO" where it answered last time; `error` says why it did not."""
+
+    url: str
+    is_interactive: bool
+    state: str
+    error: str
+
+
 class LabelStudioClient:
     """One connection to one Label Studio; close it or use it in a `with` block.
 
@@ -102,6 +112,11 @@ class LabelStudioClient:
         """The address of the user whose token this is; asks nothing else."""
         with self._asking("the token"):
             return str(self._sdk.users.whoami().email)
+
+    def version(self) -> str:
+        """Label Studio's own, such as 1.23.2."""
+        with self._asking("its version"):
+            return str(self._sdk.versions.get().release)
 
     def find_project(self, title: str) -> Project | None:
         """The project of exactly that title.
@@ -225,6 +240,15 @@ class LabelStudioClient:
     def delete_prediction(self, labels: Labels) -> None:
         with self._asking(f"prediction {labels.number}"):
             self._sdk.predictions.delete(labels.number)
+
+    def backends(self, project: Project) -> list[ConnectedBackend]:
+        """The project's ML backends, the one that is asked first."""
+        with self._asking(f"the ML backends of project {project.title!r}"):
+            listed: Iterable[Any] = self._sdk.ml.list(project=project.project_id)
+            return [
+                ConnectedBackend(str(other.url), bool(other.is_interactive), str(other.state or ""), _reason(other.error_message or ""))
+                for other in listed
+            ]
 
     def connect_backend(self, project: Project, url: str, *, title: str, user: str | None = None, password: str | None = None) -> None:
         """Registers the ML backend for interactive use; one of the same title at another address is replaced."""

@@ -47,7 +47,7 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_every_word_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    for word in ("up", "demo", "serve", "import", "preannotate", "export", "evaluate", "simulate", "label-config", "checkpoint"):
+    for word in ("up", "demo", "doctor", "serve", "import", "preannotate", "export", "evaluate", "simulate", "label-config", "checkpoint"):
         with pytest.raises(SystemExit) as ended:
             build_parser().parse_args([word, "--help"])
         assert ended.value.code == 0

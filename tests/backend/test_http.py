@@ -215,6 +215,11 @@ BAD_REQUESTS: dict[str, tuple[Change, int, str]] = {
         "1 to 8192 pixels",
     ),
     "brush that is a number": (lambda body: painted(body, {"rle": 10**12, "brushlabels": ["Car"]}), 422, "brush RLE"),
+    "brush of lists": (
+        lambda body: prompt(body).update(type="brushlabels", from_name="brush_front", value={"rle": [[1]], "brushlabels": ["Car"]}),
+        422,
+        "brush RLE",
+    ),
     "draft of an image without end": (
         lambda body: painted(body, {"touches": [{"type": "add"}], "brushlabels": ["Car"]}, original_height=2**31),
         422,
