@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from converters.regions import Region, blank_regions, masklet_to_regions
 from sam4d.cuboids import fit_cuboids
 from sam4d.predictor import Session
 from sam4d.structures import FrameMasks, InputError, Masklet, ObjectMasks, Prompt
+
+logger = logging.getLogger(__name__)
 
 FOLLOWING_SHARE = 0.85
 """Of the time for an answer; the rest is for the cuboids, the regions and the way back."""
@@ -179,7 +182,10 @@ def _frame_index(prompt: Prompt) -> int:
 def _outward(
     session: Session, object_id: int, start: int, deadline: float, clock: Callable[[], float]
 ) -> Iterator[tuple[int, ObjectMasks]]:
-    """One object on the other frames, nearest first, forwards and backwards in turn, while a further one fits before the deadline."""
+    """One object on the other frames, nearest first, forwards and backwards in turn, while a further one fits before the deadline.
+
+    A frame that cannot be read ends its direction: what was clicked is answered all the same.
+    """
     passes: deque[Iterator[FrameMasks]] = deque()
     if start + 1 < len(session.clip):
         passes.append(session.propagate(start + 1, object_ids=(object_id,)))
@@ -191,7 +197,11 @@ def _outward(
         if began + slowest > deadline:
             return
         direction = passes.popleft()
-        frame = next(direction, None)
+        try:
+            frame = next(direction, None)
+        except InputError as error:
+            logger.warning("object %d is not followed any further: %s", object_id, error)
+            continue
         if frame is None:
             continue
         passes.append(direction)

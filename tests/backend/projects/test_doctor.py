@@ -132,7 +132,7 @@ def test_a_backend_that_label_studio_does_not_ask(
     assert connected.id is not None
     login = {"auth_method": "BASIC_AUTH", "basic_auth_user": labelling_backend.user, "basic_auth_pass": labelling_backend.password}
     changed = {"is_interactive": False, "project": project.project_id, "url": labelling_backend.url}
-    label_studio.client.ml.update(connected.id, **changed, **login)  # type: ignore[arg-type]
+    label_studio.client.ml.update(connected.id, **changed, **login)
     assert "not for interactive use" in look(labelling_backend)[where]
     label_studio.client.ml.delete(connected.id)
     assert "none, not http" in look(labelling_backend)[where]
