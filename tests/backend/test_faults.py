@@ -21,7 +21,8 @@ from starlette.testclient import TestClient
 
 from backend.asgi import create_app
 from backend.http import build_app
-from backend.media import LabelStudioFiles, MediaReader
+from backend.label_studio_files import LabelStudioFiles
+from backend.media import MediaReader
 from backend.service import LabellingService
 from backend.sessions import SessionStore
 from backend.settings import Settings
@@ -96,7 +97,7 @@ def test_a_disk_that_is_full_costs_no_answer(
             os.close(device)
         return real_fdopen(handle, mode)
 
-    monkeypatch.setattr("backend.media.os.fdopen", fdopen)
+    monkeypatch.setattr("backend.disk_cache.os.fdopen", fdopen)
     cache = tmp_path / "downloads"
     expected = ask(
         TestClient(create_app(Settings(data_root=project.data_root, interactive_seconds=60))),

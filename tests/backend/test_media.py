@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from backend.errors import MediaError
-from backend.media import DiskCache, LabelStudioFiles, MediaReader, is_personal_access_token, local_files_path
+from backend.label_studio_files import LabelStudioFiles, is_personal_access_token, local_files_path
+from backend.media import MediaReader
 from backend.settings import Settings
 from sam4d.simulation import SyntheticDrive
 from sam4d.structures import InputError
@@ -215,15 +216,6 @@ def test_an_unreachable_label_studio_is_said(data_root: Path) -> None:
         url = server.url
     with pytest.raises(MediaError, match="ConnectionError"):
         LabelStudioFiles(url, LEGACY, 10**9).read("drives/0001/sequence.json")
-
-
-def test_the_cache_stays_within_its_bounds(tmp_path: Path) -> None:
-    cache = DiskCache(tmp_path, 25)
-    for key in "abc":
-        assert cache.get(key, lambda key=key: key.encode() * 10) == key.encode() * 10  # type: ignore[misc]
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 25
-    assert cache.get("c", lambda: pytest.fail("it was kept")) == b"c" * 10
-    assert cache.get("a", lambda: b"again") == b"again"
 
 
 def test_tokens_are_told_apart_by_their_shape() -> None:
