@@ -1,4 +1,4 @@
-"""Label Studio's local files, over HTTP and with its token."""
+"""Label Studio's files, over HTTP and with its token: local files, and those of its cloud storages."""
 
 from __future__ import annotations
 
@@ -9,98 +9,82 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
-from urllib.parse import parse_qs, quote, urlsplit
-
-import requests
+from urllib.parse import quote
 
 from backend.errors import MediaError
-from backend.local_folder import relative_path
-from converters.sequences.sequence_folder import SEQUENCE_FILE
-from sam4d.structures import InputError
+from backend.web_address import WebAddress
+from backend.web_files import MOST_REDIRECTS, REDIRECTS, Answer, WebFiles
 
 LOCAL_FILES_PATH = "/data/local-files/"
-CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
 BEARER_SECONDS = 240.0
 """Label Studio's access tokens live 300 seconds; they are renewed before."""
 
 
-def local_files_path(address: str, label_studio_url: str | None) -> PurePosixPath:
-    """The path below the local files' root that a task's address of a sequence means; the folder, where it names sequence.json.
-
-    Raises:
-        InputError: another kind of address, another host, a path that leaves the root.
-    """
-    where = "sequence address of the task"
-    expected = f"an address such as {LOCAL_FILES_PATH}?d=drives/0001"
-    parts = urlsplit(address)
-    if parts.scheme or parts.netloc:
-        home = urlsplit(label_studio_url or "")
-        if label_studio_url is None or (parts.scheme, parts.netloc) != (home.scheme, home.netloc):
-            raise InputError(where, f"{expected}, of this Label Studio", repr(address))
-        path = parts.path.removeprefix(home.path)
-    else:
-        path = parts.path
-    names = parse_qs(parts.query).get("d", [])
-    if path.rstrip("/") != LOCAL_FILES_PATH.rstrip("/") or len(names) != 1 or not names[0]:
-        raise InputError(where, expected, repr(address))
-    relative = relative_path(names[0], where)
-    return relative.parent if relative.name == SEQUENCE_FILE else relative
-
-
 @dataclass
 class LabelStudioFiles:
-    """Label Studio's local files over HTTP, with a legacy token or a personal access token. Safe to use from many threads."""
+    """Label Studio's files, with a legacy token or a personal access token. Safe to use from many threads.
+
+    url: Label Studio's address, which may lie anywhere in the network: it is the operator's word. The token goes there and nowhere else.
+    """
 
     url: str
     api_key: str = field(repr=False)
-    file_bytes: int
+    web: WebFiles
     clock: Callable[[], float] = time.monotonic
     _bearer: tuple[float, str] | None = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def read(self, path: str) -> bytes:
-        """The file at a path below the local files' root.
+        """The local file at a path below the local files' root.
 
         Raises:
             MediaError: unreachable, the token refused, no such file, too large.
         """
-        address = f"{self.url}{LOCAL_FILES_PATH}?d={quote(path)}"
-        for attempt in (1, 2):
-            headers = {"Authorization": self._authorization(renew=attempt == 2)}
-            try:
-                # A redirect would be the login page, or would carry the token elsewhere: neither is followed.
-                with requests.get(
-                    address, headers=headers, timeout=(CONNECT_SECONDS, READ_SECONDS), stream=True, allow_redirects=False
-                ) as response:
-                    if response.status_code == 401 and attempt == 1 and is_personal_access_token(self.api_key):
-                        continue
-                    self._check(response, path)
-                    return self._body(response, path)
-            except requests.RequestException as error:
-                raise MediaError(self.url, f"Label Studio to send {path}", type(error).__name__) from None
-        raise AssertionError("unreachable")
-
-    def _check(self, response: requests.Response, path: str) -> None:
-        if response.status_code in (401, 403) or 300 <= response.status_code < 400:
-            found = f"status {response.status_code}: the token in LABEL_STUDIO_API_KEY is refused"
-            raise MediaError(self.url, f"Label Studio to send {path}", found)
-        if response.status_code == 404:
+        answer = self._ask(f"{LOCAL_FILES_PATH}?d={quote(path)}", path)
+        if answer.status == 404:
             raise MediaError(self.url, f"Label Studio to have {path} in a Local Files storage", "status 404")
-        if response.status_code != 200:
-            raise MediaError(self.url, f"Label Studio to send {path}", f"status {response.status_code}")
+        return self._body(answer, path)
 
-    def _body(self, response: requests.Response, path: str) -> bytes:
-        chunks, size = [], 0
-        deadline = self.clock() + 10 * READ_SECONDS
-        for chunk in response.iter_content(1 << 20):
-            size += len(chunk)
-            if size > self.file_bytes:
-                raise MediaError(f"{self.url}, {path}", f"at most {self.file_bytes} bytes", "more")
-            if self.clock() > deadline:
-                raise MediaError(f"{self.url}, {path}", f"the file within {10 * READ_SECONDS:g} seconds", f"{size} bytes of it")
-            chunks.append(chunk)
-        return b"".join(chunks)
+    def read_from_storage(self, uri: str, project_id: int) -> bytes:
+        """The file that an address such as s3://bucket/key means to a project's cloud storages.
+
+        Label Studio sends it, or sends on to the storage, which must be one of the hosts that files may come from; it gets no token.
+
+        Raises:
+            InputError, MediaError: as `WebFiles.read` does; the token refused, no storage of the project that has this bucket.
+        """
+        encoded = base64.urlsafe_b64encode(uri.encode()).decode()
+        request = f"/projects/{project_id}/resolve/?fileuri={encoded}"
+        answer = self._ask(request, uri)
+        if answer.status in REDIRECTS and answer.location is not None:
+            home = self._address(request)
+            storage = home.redirected(answer.location)
+            # Label Studio itself is where a refused token leads: to the login.
+            if (storage.host, storage.port) != (home.host, home.port):
+                return self.web.read(storage, redirects=MOST_REDIRECTS - 1)
+        if answer.status == 404:
+            raise MediaError(self.url, f"a cloud storage with {uri} in project {project_id}, and a token of a member", "status 404")
+        return self._body(answer, uri)
+
+    def _body(self, answer: Answer, what: str) -> bytes:
+        if answer.status in (401, 403, *REDIRECTS):
+            found = f"status {answer.status}: the token in LABEL_STUDIO_API_KEY is refused"
+            raise MediaError(self.url, f"Label Studio to send {what}", found)
+        if answer.status != 200:
+            raise MediaError(self.url, f"Label Studio to send {what}", f"status {answer.status}")
+        return answer.body
+
+    def _ask(self, request: str, what: str) -> Answer:
+        try:
+            answer = self.web.ask(self._address(request), headers={"Authorization": self._authorization(renew=False)})
+            if answer.status == 401 and is_personal_access_token(self.api_key):
+                answer = self.web.ask(self._address(request), headers={"Authorization": self._authorization(renew=True)})
+            return answer
+        except MediaError as error:
+            raise MediaError(f"{self.url}, {what}", error.expected, error.found) from None
+
+    def _address(self, request: str) -> WebAddress:
+        return WebAddress.parse(f"{self.url}{request}", "LABEL_STUDIO_URL")
 
     def _authorization(self, renew: bool) -> str:
         if not is_personal_access_token(self.api_key):
@@ -112,20 +96,16 @@ class LabelStudioFiles:
 
     def _refresh(self) -> str:
         expected = "Label Studio to accept the personal access token in LABEL_STUDIO_API_KEY"
+        answer = self.web.ask(
+            self._address("/api/token/refresh/"),
+            headers={"Content-Type": "application/json"},
+            post=json.dumps({"refresh": self.api_key}).encode(),
+        )
+        if answer.status != 200:
+            raise MediaError(self.url, expected, f"status {answer.status}")
         try:
-            response = requests.post(
-                f"{self.url}/api/token/refresh/",
-                json={"refresh": self.api_key},
-                timeout=(CONNECT_SECONDS, READ_SECONDS),
-                allow_redirects=False,
-            )
-        except requests.RequestException as error:
-            raise MediaError(self.url, expected, type(error).__name__) from None
-        if response.status_code != 200:
-            raise MediaError(self.url, expected, f"status {response.status_code}")
-        try:
-            return str(response.json()["access"])
-        except (ValueError, KeyError, TypeError):
+            return str(json.loads(answer.body)["access"])
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise MediaError(self.url, expected, "an answer without an access token") from None
 
 
