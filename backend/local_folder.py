@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -38,9 +39,12 @@ class LocalFolder:
         if not real.is_relative_to(self.root):
             raise MediaError(where, "a file below the data root", "a link that leads out of it")
         try:
-            size = real.stat().st_size
-            if size > self.file_bytes:
-                raise MediaError(where, f"at most {self.file_bytes} bytes", f"{size}")
+            status = real.stat()
+            if not stat.S_ISREG(status.st_mode):
+                # A pipe would be waited for without end.
+                raise MediaError(where, "a file", "something else")
+            if status.st_size > self.file_bytes:
+                raise MediaError(where, f"at most {self.file_bytes} bytes", f"{status.st_size}")
             return real.read_bytes()
         except OSError as error:
             raise MediaError(where, "a readable file", error.strerror or "an error") from None
