@@ -37,7 +37,7 @@ class AllowedHost:
     def covers(self, address: WebAddress) -> bool:
         if address.port != (DEFAULT_PORTS[address.scheme] if self.port is None else self.port):
             return False
-        return address.ip is None and address.host.endswith(f".{self.host}") if self.subdomains else address.host == self.host
+        return address.host.endswith(f".{self.host}") if self.subdomains else address.host == self.host
 
     def refusal(self, ip: IPAddress) -> str | None:
         """Why the host may not be connected to at one of its addresses, None where it may.

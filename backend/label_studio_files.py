@@ -57,10 +57,9 @@ class LabelStudioFiles:
         request = f"/projects/{project_id}/resolve/?fileuri={encoded}"
         answer = self._ask(request, uri)
         if answer.status in REDIRECTS and answer.location is not None:
-            home = self._address(request)
-            storage = home.redirected(answer.location)
-            # Label Studio itself is where a refused token leads: to the login.
-            if (storage.host, storage.port) != (home.host, home.port):
+            storage = self._address(request).redirected(answer.location)
+            # To the login is where a refused token leads.
+            if "/user/login" not in storage.path:
                 return self.web.read(storage, redirects=MOST_REDIRECTS - 1)
         if answer.status == 404:
             raise MediaError(self.url, f"a cloud storage with {uri} in project {project_id}, and a token of a member", "status 404")

@@ -34,7 +34,7 @@ def refusal(ip: IPAddress, *, private: bool) -> str | None:
         return "an IPv4 address inside an IPv6 one"
     if _within(ip, _PRIVATE):
         return None if private else "a private address"
-    if ip.is_reserved or ip.is_private or not ip.is_global:
+    if ip.is_reserved or not ip.is_global:
         return "a reserved address"
     return None
 

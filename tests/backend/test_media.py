@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,19 @@ def test_a_drive_on_a_web_server_opens_and_is_kept(data_root: Path, small_drive:
     assert targets.count("/drives/0001/sequence.json") == 3
     assert len(targets) == 5
     assert all(target.startswith("/drives/0001/") for target in targets)
+
+
+def test_drives_of_one_description_keep_their_own_files(data_root: Path, tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        shutil.copytree(data_root / "drives" / "0001", tmp_path / "served" / name)
+    shutil.copy(tmp_path / "served/2/sweeps/000001.pcd", tmp_path / "served/2/sweeps/000000.pcd")
+    with RawServer(files_below(tmp_path / "served")) as server:
+        network = Network({"files.example.com": [PUBLIC]}, {PUBLIC: server})
+        web = WebFiles(AllowedHosts.parse("files.example.com", "hosts"), 10**9, resolve=network.resolve, connect=network.connect)
+        reader = MediaReader(Settings(model_dir=tmp_path), web)
+        first, second = (reader.open_clip(f"http://files.example.com/{name}") for name in ("1", "2"))
+        assert np.array_equal(first.frames[1].load_sweep().points_m, second.frames[0].load_sweep().points_m, equal_nan=True)
+        assert not np.array_equal(first.frames[0].load_sweep().points_m, second.frames[0].load_sweep().points_m, equal_nan=True)
 
 
 def test_a_drive_in_a_bucket_opens_with_its_project_alone(file_server: FileServer, data_root: Path, tmp_path: Path) -> None:
