@@ -88,7 +88,8 @@ class WebFiles:
         for left in range(redirects, -1, -1):
             entry = self._allowed.entry_for(address)
             places = self._look_up(address, deadline)
-            for refused in filter(None, map(entry.refusal, places)):
+            refused = next(filter(None, map(entry.refusal, places)), None)
+            if refused is not None:
                 expected = "a host at a public address (private:HOST in SAM4D_ALLOWED_HOSTS lets private ones in)"
                 raise MediaError(str(address), expected, refused)
             answer = self._exchange(address, places, _Request(), deadline)
