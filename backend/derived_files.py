@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 from urllib.parse import quote
 
-from backend.media import LOCAL_FILES_PATH
+from backend.label_studio_files import LOCAL_FILES_PATH
 from converters.birds_eye import render_birds_eye, render_placeholder
 from converters.cloud_file import CLOUD_VERSION, encode_cloud
 from converters.exports.whole_output import whole_directory

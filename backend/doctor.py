@@ -115,10 +115,10 @@ def examine_project(client: LabelStudioClient, title: str, settings: Settings, b
     if not all(VIEWER_HTML in task.data for task in tasks):
         yield Finding(f"{what}, 3D view", "note", "some tasks have no place for it", "import into a new project, with the 3D view built")
     mend = "the backend must see the folder that Label Studio serves (SAM4D_DATA_ROOT)"
-    yield _examined("files, for the backend", lambda: _opened(MediaReader(settings), windows), mend)
+    yield _examined("files, for the backend", lambda: _opened(MediaReader(settings), windows, project), mend)
     through = MediaReader(replace(settings, data_root=None, model_dir=None))
     mend = "Label Studio needs LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED, its DOCUMENT_ROOT, and a Local Files storage in the project"
-    yield _examined("files, for the labellers", lambda: _opened(through, windows[:1]), mend)
+    yield _examined("files, for the labellers", lambda: _opened(through, windows[:1], project), mend)
 
 
 def _packages() -> str:
@@ -195,14 +195,14 @@ def _connection(client: LabelStudioClient, project: Project, backend: BackendAdd
     return Finding(what, "ok", "connected, interactive")
 
 
-def _opened(reader: MediaReader, windows: list[TaskWindow]) -> str:
+def _opened(reader: MediaReader, windows: list[TaskWindow], project: Project) -> str:
     """Each sequence's description, and of each the first sweep and images of one task."""
     clips: dict[str, Clip] = {}
     for window in windows:
         if window.sequence in clips:
             clips[window.sequence].window(window.first_frame, window.frame_count)
             continue
-        clip = clips[window.sequence] = reader.open_clip(window.sequence)
+        clip = clips[window.sequence] = reader.open_clip(window.sequence, project.project_id)
         frame = clip.window(window.first_frame, window.frame_count).frames[0]
         frame.load_sweep()
         for load_image in frame.load_images.values():

@@ -180,7 +180,8 @@ class LabelStudioClient:
     def tasks(self, project: Project) -> list[Task]:
         """Every task, without what was labelled in it, in the order of their numbers."""
         with self._asking(f"the tasks of project {project.title!r}"):
-            listed: Iterable[Any] = self._sdk.tasks.list(project=project.project_id, fields="task_only", page_size=100)
+            # As they were imported: Label Studio would put its own name for a task's files in place of s3://.
+            listed: Iterable[Any] = self._sdk.tasks.list(project=project.project_id, fields="task_only", page_size=100, resolve_uri=False)
             return sorted((Task(task.id, dict(task.data)) for task in listed), key=lambda task: task.task_id)
 
     def add_tasks(self, project: Project, data: Sequence[Mapping[str, Any]]) -> list[int]:

@@ -127,7 +127,7 @@ class LabellingService:
             self.sessions.rename(TaskKey(project_id, key.task, window), key, record.shows)
 
         def open_task() -> OpenTask:
-            clip = self._open_clip(window, label_config)
+            clip = self._open_clip(window, project_id, label_config)
             return OpenTask(window, clip, self._predictor.open(clip), most_objects=self._limits.objects)
 
         with self.sessions.use(key, open_task, max(0.0, deadline - self._clock())) as opened:
@@ -190,15 +190,16 @@ class LabellingService:
         check_deadline()
         config = parse_label_config(label_config)
         window = self._window(task)
-        clip = self._open_clip(window, label_config)
+        clip = self._open_clip(window, str(task.get("project")), label_config)
         proposed = propose_regions(window, clip, config, self._predictor, self._masks_per_task, check_deadline)
         if proposed.left_out:
             logger.warning("task %s: %d objects left out, masks are limited to %d", task.get("id"), proposed.left_out, self._masks_per_task)
         return self._prediction(proposed.regions, proposed.score)
 
-    def _open_clip(self, window: TaskWindow, label_config: str) -> Clip:
+    def _open_clip(self, window: TaskWindow, project_id: str, label_config: str) -> Clip:
         """The window's frames. Raises InputError: files that are missing or wrong, cameras that the configuration does not show."""
-        clip = self._media.open_clip(window.sequence).window(window.first_frame, window.frame_count)
+        number = int(project_id) if project_id.isascii() and project_id.isdigit() and len(project_id) <= 18 else None
+        clip = self._media.open_clip(window.sequence, number).window(window.first_frame, window.frame_count)
         parse_label_config(label_config, clip.cameras)
         return clip
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar, get_args
 from urllib.parse import urlsplit
 
+from backend.allowed_hosts import AllowedHosts
 from backend.authentication import Credentials
 from backend.limits import MEGABYTE, Limits
 from backend.logs import LogFormat
@@ -27,15 +28,16 @@ class Settings:
 
     host, port: where the server listens. backend_url: where Label Studio finds it, None where that is the same. data_root: folder that
     Label Studio serves as its local files, or None. label_studio_url, label_studio_api_key: where files come from that are not below the
-    data root; the key is a legacy token or a personal access token. engine: "auto" is the network where there is a checkpoint. checkpoint:
-    the network's weights; device, precision, compiled, sparse_convolution: how it computes, see `sam4d.build_predictor`.
-    interactive_seconds: how long one click may take. batch_seconds: how long one request without a click may take for all its tasks
-    together (Label Studio gives up after 100). masks_per_task: how many brush masks a pre-annotation may hold at the most. session_count,
-    session_bytes: how many tasks stay open, and how much memory they may hold together. workers: processes; open tasks are not shared
-    between them. threads: requests answered at the same time by one process. queue, queue_seconds: how many more may wait, and how long;
-    others are asked to come again. limits: of one request and its answer. file_bytes, cache_bytes: the largest file that is read, and the
-    disk that downloaded ones may take. model_dir: where downloaded files are kept between starts; None keeps them in a temporary folder
-    that goes with the process. credentials: what a client must show; nothing is asked for where there are none.
+    data root; the key is a legacy token or a personal access token. allowed_hosts: the other hosts that files may come from. engine:
+    "auto" is the network where there is a checkpoint. checkpoint: the network's weights; device, precision, compiled, sparse_convolution:
+    how it computes, see `sam4d.build_predictor`. interactive_seconds: how long one click may take. batch_seconds: how long one request
+    without a click may take for all its tasks together (Label Studio gives up after 100). masks_per_task: how many brush masks a
+    pre-annotation may hold at the most. session_count, session_bytes: how many tasks stay open, and how much memory they may hold
+    together. workers: processes; open tasks are not shared between them. threads: requests answered at the same time by one process.
+    queue, queue_seconds: how many more may wait, and how long; others are asked to come again. limits: of one request and its answer.
+    file_bytes, cache_bytes: the largest file that is read, and the disk that downloaded ones may take. model_dir: where downloaded files
+    are kept between starts; None keeps them in a temporary folder that goes with the process. credentials: what a client must show;
+    nothing is asked for where there are none.
     """
 
     host: str = "127.0.0.1"
@@ -44,6 +46,7 @@ class Settings:
     data_root: Path | None = None
     label_studio_url: str | None = None
     label_studio_api_key: str | None = field(default=None, repr=False)
+    allowed_hosts: AllowedHosts = field(default_factory=AllowedHosts)
     engine: EngineName = "auto"
     checkpoint: Path | None = None
     device: DeviceName = "auto"
@@ -115,6 +118,7 @@ class Settings:
             data_root=_folder(values, "SAM4D_DATA_ROOT"),
             label_studio_url=_url(values, "LABEL_STUDIO_URL"),
             label_studio_api_key=values.get("LABEL_STUDIO_API_KEY"),
+            allowed_hosts=AllowedHosts.parse(values.get("SAM4D_ALLOWED_HOSTS", ""), "SAM4D_ALLOWED_HOSTS"),
             engine=_choice(values, "SAM4D_ENGINE", cls.engine, get_args(EngineName)),
             checkpoint=_file(values, "SAM4D_CHECKPOINT"),
             device=_choice(values, "SAM4D_DEVICE", cls.device, get_args(DeviceName)),

@@ -7,6 +7,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from sam4d.structures import InputError, Sweep
 COLUMNS_LIMIT = 64
 ARRAY_LIMIT_BYTES = 2**29
 """An archive that claims a larger array is refused before it is unpacked: packed zeros are a thousandth of their size."""
+HEADER_LIMIT_BYTES = 65536
+"""Only so much is unpacked before the array's own header is known to be right."""
 
 
 def parse_bin(data: bytes, columns: int, where: str) -> Sweep:
@@ -49,8 +52,8 @@ def parse_npz(data: bytes, where: str) -> Sweep:
                 raise InputError(where, "an archive as numpy writes it", "another compression")
             if chosen.file_size > ARRAY_LIMIT_BYTES:
                 raise InputError(where, f"an array of at most {ARRAY_LIMIT_BYTES // 2**20} MB", f"one of {chosen.file_size} bytes")
-            # Never more than the size that the archive claims, which is checked above.
-            array = archive.read(chosen)
+            with archive.open(chosen) as member:
+                return _sweep(_read_array(member, chosen.file_size, where))
     except InputError:
         raise
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, OSError, RuntimeError, zlib.error) as error:
@@ -58,11 +61,12 @@ def parse_npz(data: bytes, where: str) -> Sweep:
     except (ValueError, struct.error, UserWarning):
         # Places and lengths in the directory that cannot be.
         raise InputError(where, "a numpy archive (.npz)", f"{len(data)} bytes with a broken directory") from None
-    return _sweep(_read_array(array, where))
 
 
-def _read_array(data: bytes, where: str) -> NDArray[np.generic]:
-    stream = io.BytesIO(data)
+def _read_array(member: IO[bytes], size: int, where: str) -> NDArray[np.generic]:
+    """The array of a member that claims so many bytes; its header is looked at before the rest is unpacked."""
+    start = member.read(min(size, HEADER_LIMIT_BYTES))
+    stream = io.BytesIO(start)
     try:
         version = np.lib.format.read_magic(stream)  # type: ignore[no-untyped-call]
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -73,8 +77,11 @@ def _read_array(data: bytes, where: str) -> NDArray[np.generic]:
     if dtype.kind not in "fiu" or len(shape) != 2 or not 3 <= shape[1] <= COLUMNS_LIMIT:
         raise InputError(where, f"numbers (N, 3 to {COLUMNS_LIMIT})", f"{dtype} {shape}")
     _require_count(shape[0], where)
-    body = data[stream.tell() :]
-    if len(body) < shape[0] * shape[1] * dtype.itemsize:
+    needed = shape[0] * shape[1] * dtype.itemsize
+    if size - stream.tell() < needed:
+        raise InputError(where, f"{shape[0]} rows of {shape[1]} numbers", f"{size - stream.tell()} bytes")
+    body = start[stream.tell() :] + member.read(max(0, stream.tell() + needed - len(start)))
+    if len(body) < needed:
         raise InputError(where, f"{shape[0]} rows of {shape[1]} numbers", f"{len(body)} bytes")
     values = np.frombuffer(body, dtype=dtype, count=shape[0] * shape[1])
     return values.reshape(shape, order="F" if fortran else "C")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from backend.embedded import BACKEND_USER, Workplace
-from backend.label_studio import LabelStudioClient
+from backend.label_studio import LabelStudioClient, Project
 from backend.media import MediaReader
 from backend.projects import BackendAddress
 from backend.settings import Settings
@@ -27,8 +28,9 @@ class Connection:
         assert settings.label_studio_api_key is not None
         return LabelStudioClient(settings.label_studio_url, settings.label_studio_api_key)
 
-    def open_clip(self) -> Callable[[str], Clip]:
-        return MediaReader(self.settings).open_clip
+    def open_clip(self, project: Project) -> Callable[[str], Clip]:
+        """Opens the sequences of a project's tasks."""
+        return partial(MediaReader(self.settings).open_clip, project_id=project.project_id)
 
     def data_root(self) -> Path:
         """Raises InputError where none is known."""

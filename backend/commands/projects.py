@@ -81,7 +81,7 @@ def run_export(arguments: argparse.Namespace, settings: Settings) -> int:
             exported = export_project(
                 client,
                 project,
-                connection.open_clip(),
+                connection.open_clip(project),
                 arguments.format,
                 Path(arguments.output),
                 include=arguments.include,
@@ -122,7 +122,7 @@ def preannotate_all(
     with ProgressBars(hidden=hidden) as progress:
         progress("pre-annotating tasks", 0, total)
         predictor = predictor_of(connection.settings)
-        for outcome in preannotate(client, project, predictor, connection.open_clip(), masks_per_task=masks_per_task, resume=resume):
+        for outcome in preannotate(client, project, predictor, connection.open_clip(project), masks_per_task=masks_per_task, resume=resume):
             outcomes.append(outcome)
             if outcome.failure is not None:
                 complain(f"task {outcome.task_id}: {outcome.failure}")

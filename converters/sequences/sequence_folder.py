@@ -26,6 +26,8 @@ ReadBytes: TypeAlias = Callable[[str], bytes]
 """Gives a file's bytes by its path relative to the sequence; raises OSError or InputError where it cannot."""
 
 SEQUENCE_FILE = "sequence.json"
+SEQUENCE_LIMIT_BYTES = 32 * 2**20
+"""Of sequence.json, which takes many times its size in memory; a drive of half an hour with eight cameras has a third of it."""
 LAYOUT_VERSION = 1
 FORWARD_AXES: tuple[Axis, ...] = ("+x", "-x", "+y", "-y")
 LEAST_MOTION_M = 0.5
@@ -116,7 +118,10 @@ def read_sequence(read_bytes: ReadBytes, where: str) -> Clip:
         InputError: naming file and field, where the description cannot be read or is not right. The frames' loaders raise it for
             a sweep or an image that cannot be read or is broken.
     """
-    root = JsonField.parse(read_file(read_bytes, SEQUENCE_FILE, where), f"{where}/{SEQUENCE_FILE}")
+    description = read_file(read_bytes, SEQUENCE_FILE, where)
+    if len(description) > SEQUENCE_LIMIT_BYTES:
+        raise InputError(f"{where}/{SEQUENCE_FILE}", f"at most {SEQUENCE_LIMIT_BYTES} bytes", str(len(description)))
+    root = JsonField.parse(description, f"{where}/{SEQUENCE_FILE}")
     version = root["version"]
     if isinstance(version.value, bool) or version.value != LAYOUT_VERSION:
         raise version.wrong(f"layout version {LAYOUT_VERSION}")

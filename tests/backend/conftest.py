@@ -20,6 +20,7 @@ from converters.tasks import TaskWindow, build_task_data
 from sam4d.geometry import BirdsEyeView
 from sam4d.simulation import SyntheticDrive, simulate_drive
 from sam4d.structures import Masklet
+from tests.backend.file_server import FileServer
 
 LABELS = ("Car", "Pedestrian", "Object")
 SEQUENCE = "/data/local-files/?d=drives/0001"
@@ -104,6 +105,13 @@ def data_root(small_drive: SyntheticDrive, tmp_path_factory: pytest.TempPathFact
     root = tmp_path_factory.mktemp("data-root")
     write_sequence(small_drive.clip, root / "drives" / "0001")
     return root
+
+
+@pytest.fixture
+def file_server(data_root: Path) -> Iterator[FileServer]:
+    """Stands for a Label Studio that serves the data root."""
+    with FileServer(data_root) as server:
+        yield server
 
 
 @pytest.fixture

@@ -49,7 +49,12 @@ def test_both_see_the_data_root_at_the_same_path(services: dict[str, Any]) -> No
 
 def test_the_backend_understands_its_variables(services: dict[str, Any], tmp_path: Path) -> None:
     variables = dict(services["backend"]["environment"])
-    variables |= {"SAM4D_DATA_ROOT": str(tmp_path), "SAM4D_INTERACTIVE_SECONDS": "8", "LABEL_STUDIO_API_KEY": "0" * 40}
+    variables |= {
+        "SAM4D_DATA_ROOT": str(tmp_path),
+        "SAM4D_INTERACTIVE_SECONDS": "8",
+        "LABEL_STUDIO_API_KEY": "0" * 40,
+        "SAM4D_ALLOWED_HOSTS": "",
+    }
     settings = Settings.from_environment(variables)
     assert (settings.backend_url, settings.label_studio_url) == ("http://backend:9090", "http://label-studio:8080")
     assert settings.data_root == tmp_path

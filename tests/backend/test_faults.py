@@ -20,18 +20,21 @@ import requests
 import torch
 from starlette.testclient import TestClient
 
+from backend.allowed_hosts import AllowedHosts
 from backend.asgi import create_app
 from backend.http import build_app
-from backend.media import LabelStudioFiles, MediaReader
+from backend.label_studio_files import LabelStudioFiles
+from backend.media import MediaReader
 from backend.service import LabellingService
 from backend.sessions import SessionStore
 from backend.settings import Settings
+from backend.web_files import WebFiles
 from sam4d.network.predictor import NetworkPredictor
 from sam4d.structures import Masklet
 from tests.backend.conftest import Project
+from tests.backend.file_server import LEGACY, PERSONAL, FileServer
 from tests.backend.server_process import WORKER, running_server
 from tests.backend.test_labelling import Results, ask, merged, objects
-from tests.backend.test_media import LEGACY, PERSONAL, FileServer
 from tests.sam4d.network.conftest import random_weights
 
 
@@ -99,7 +102,7 @@ def test_a_disk_that_is_full_costs_no_answer(
             os.close(device)
         return real_fdopen(handle, mode)
 
-    monkeypatch.setattr("backend.media.os.fdopen", fdopen)
+    monkeypatch.setattr("backend.disk_cache.os.fdopen", fdopen)
     cache = tmp_path / "downloads"
     expected = ask(
         TestClient(create_app(Settings(data_root=project.data_root, interactive_seconds=60))),
@@ -235,7 +238,7 @@ def test_a_clock_that_jumps(project: Project, tmp_path: Path, monkeypatch: pytes
         assert {result["item_index"] for result in results} == {0, 1, 2, 3}
         assert seen == [{1}] * 4
         assert server.requests.count("refresh") == 1
-        assert LabelStudioFiles(server.url, PERSONAL, 10**9).clock is time.monotonic
+        assert LabelStudioFiles(server.url, PERSONAL, WebFiles(AllowedHosts(), 10**9)).clock is time.monotonic
 
 
 def test_two_backends_on_one_project(project: Project) -> None:

@@ -1,97 +1,24 @@
-"""Files come from below the data root or from Label Studio, and from nowhere else."""
+"""A task's address becomes a clip, whichever of the places it means where files may come from, and from nowhere else."""
 
 from __future__ import annotations
 
-import base64
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import shutil
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
 
+from backend.allowed_hosts import AllowedHosts
 from backend.errors import MediaError
-from backend.media import DiskCache, LabelStudioFiles, MediaReader, is_personal_access_token, local_files_path
+from backend.media import MediaReader
 from backend.settings import Settings
+from backend.web_files import WebFiles
 from sam4d.simulation import SyntheticDrive
 from sam4d.structures import InputError
 from tests.backend.conftest import SEQUENCE
-
-LEGACY = "0123456789abcdef0123456789abcdef01234567"
-PERSONAL = ".".join(
-    base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (b'{"alg":"HS256","typ":"JWT"}', b'{"sub":1}', b"signature")
-)
-
-
-class FileServer:
-    """Speaks Label Studio's side of the conversation: local files for a token, bearer tokens that expire on command."""
-
-    def __init__(self, root: Path) -> None:
-        self.requests: list[str] = []
-        self.bearer = "bearer-1"
-        self.refuse = False
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if self.path == "/api/token/refresh/" and body == {"refresh": PERSONAL} and not owner.refuse:
-                    owner.requests.append("refresh")
-                    self._answer(200, json.dumps({"access": owner.bearer}).encode())
-                else:
-                    self._answer(401, b"{}")
-
-            def do_GET(self) -> None:
-                parts = urlsplit(self.path)
-                path = parse_qs(parts.query).get("d", [""])[0]
-                owner.requests.append(path)
-                if self.headers.get("Authorization") not in (f"Token {LEGACY}", f"Bearer {owner.bearer}") or owner.refuse:
-                    self._answer(401, b"{}")
-                elif path == "moved":
-                    self.send_response(302)
-                    self.send_header("Location", "http://127.0.0.1:1/elsewhere")
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                elif not (root / path).is_file():
-                    self._answer(404, b"")
-                else:
-                    self._answer(200, (root / path).read_bytes())
-
-            def _answer(self, status: int, body: bytes) -> None:
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever)
-
-    def __enter__(self) -> FileServer:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-
-@pytest.fixture
-def label_studio(data_root: Path) -> Iterator[FileServer]:
-    with FileServer(data_root) as server:
-        yield server
-
-
-def files(server: FileServer, key: str = LEGACY, size: int = 10**9) -> LabelStudioFiles:
-    return LabelStudioFiles(server.url, key, size)
+from tests.backend.file_server import LEGACY, PERSONAL, FileServer
+from tests.backend.web_server import PUBLIC, Network, RawServer, files_below
 
 
 def test_a_sequence_below_the_data_root_opens(data_root: Path, small_drive: SyntheticDrive) -> None:
@@ -118,20 +45,27 @@ def test_a_sequence_below_the_data_root_opens(data_root: Path, small_drive: Synt
         "http://169.254.169.254/latest/meta-data",
         "http://127.0.0.1:1/data/local-files/?d=drives/0001",
         "//evil.example.com/data/local-files/?d=drives/0001",
-        "s3://bucket/drive",
+        "http://files.example.com/drives/0001/",
+        "http://[",
+        "//[/data/local-files/",
+        "s3://bucket",
+        "s3://bucket/",
+        "s3:///drive",
+        "s3://bucket/a/../../b",
+        "s3://bucket/a\\b",
+        "s3://bucket/a?X-Amz-Signature=0123",
+        "s3://bucket@127.0.0.1/a",
+        "S3://bucket/drive",
+        "gs://bucket/drive",
         "",
     ],
 )
-def test_no_address_leads_out(address: str, data_root: Path, label_studio: FileServer) -> None:
-    reader = MediaReader(Settings(data_root=data_root, label_studio_url=label_studio.url, label_studio_api_key=LEGACY))
-    with pytest.raises(InputError):
-        reader.open_clip(address)
-    assert label_studio.requests == []
-
-
-def test_own_address_with_a_prefix_is_accepted() -> None:
-    path = local_files_path("https://host/studio/data/local-files/?d=a%20b/c", "https://host/studio")
-    assert str(path) == "a b/c"
+def test_no_address_leads_out(address: str, data_root: Path, file_server: FileServer) -> None:
+    reader = MediaReader(Settings(data_root=data_root, label_studio_url=file_server.url, label_studio_api_key=LEGACY))
+    with pytest.raises(InputError) as caught:
+        reader.open_clip(address, project_id=7)
+    assert "0123" not in str(caught.value)
+    assert file_server.requests == []
 
 
 def test_links_out_of_the_data_root_are_refused(tmp_path: Path, data_root: Path) -> None:
@@ -165,68 +99,82 @@ def test_neither_root_nor_address_is_one_clear_line() -> None:
 
 
 @pytest.mark.parametrize("key", [LEGACY, PERSONAL])
-def test_label_studio_sends_files_once_for_either_token(key: str, label_studio: FileServer, tmp_path: Path) -> None:
-    settings = Settings(label_studio_url=label_studio.url, label_studio_api_key=key, model_dir=tmp_path)
+def test_label_studio_sends_files_once_for_either_token(key: str, file_server: FileServer, tmp_path: Path) -> None:
+    settings = Settings(label_studio_url=file_server.url, label_studio_api_key=key, model_dir=tmp_path)
     clip = MediaReader(settings).open_clip(SEQUENCE)
-    assert [path for path in label_studio.requests if path != "refresh"] == ["drives/0001/sequence.json"]
+    assert [path for path in file_server.requests if path != "refresh"] == ["drives/0001/sequence.json"]
     points_m = clip.frames[0].load_sweep().points_m
-    count = len(label_studio.requests)
+    count = len(file_server.requests)
     assert np.array_equal(clip.frames[0].load_sweep().points_m, points_m, equal_nan=True)
-    assert len(label_studio.requests) == count, "the second time it comes from the disk"
-    assert label_studio.requests.count("refresh") == (1 if key == PERSONAL else 0)
+    assert len(file_server.requests) == count, "the second time it comes from the disk"
+    assert file_server.requests.count("refresh") == (1 if key == PERSONAL else 0)
 
 
-def test_an_expired_bearer_token_is_renewed(label_studio: FileServer) -> None:
-    client = files(label_studio, PERSONAL)
-    client.read("drives/0001/sequence.json")
-    label_studio.bearer = "bearer-2"
-    client.read("drives/0001/sequence.json")
-    assert label_studio.requests.count("refresh") == 2
+def test_a_drive_on_a_web_server_opens_and_is_kept(data_root: Path, small_drive: SyntheticDrive, tmp_path: Path) -> None:
+    with RawServer(files_below(data_root)) as server:
+        network = Network({"files.example.com": [PUBLIC]}, {PUBLIC: server})
+        web = WebFiles(AllowedHosts.parse("files.example.com", "hosts"), 10**9, resolve=network.resolve, connect=network.connect)
+        reader = MediaReader(Settings(model_dir=tmp_path), web)
+        for ending in ("", "/", "/sequence.json"):
+            clip = reader.open_clip(f"http://files.example.com/drives/0001{ending}")
+            assert len(clip) == len(small_drive.clip)
+            assert np.array_equal(clip.frames[0].load_sweep().points_m, small_drive.clip.frames[0].load_sweep().points_m, equal_nan=True)
+            assert clip.frames[1].load_images["front"]().shape[2] == 3
+    targets = [head.split(" ")[1] for head in server.heads]
+    # The description is asked for anew each time; what it names comes from the disk.
+    assert targets.count("/drives/0001/sequence.json") == 3
+    assert len(targets) == 5
+    assert all(target.startswith("/drives/0001/") for target in targets)
 
 
-def test_a_bearer_token_is_renewed_before_it_expires(label_studio: FileServer) -> None:
-    now = [0.0]
-    client = LabelStudioFiles(label_studio.url, PERSONAL, 10**9, clock=lambda: now[0])
-    client.read("drives/0001/sequence.json")
-    now[0] = 250.0
-    client.read("drives/0001/sequence.json")
-    assert label_studio.requests.count("refresh") == 2
+def test_drives_of_one_description_keep_their_own_files(data_root: Path, tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        shutil.copytree(data_root / "drives" / "0001", tmp_path / "served" / name)
+    shutil.copy(tmp_path / "served/2/sweeps/000001.pcd", tmp_path / "served/2/sweeps/000000.pcd")
+    with RawServer(files_below(tmp_path / "served")) as server:
+        network = Network({"files.example.com": [PUBLIC]}, {PUBLIC: server})
+        web = WebFiles(AllowedHosts.parse("files.example.com", "hosts"), 10**9, resolve=network.resolve, connect=network.connect)
+        reader = MediaReader(Settings(model_dir=tmp_path), web)
+        first, second = (reader.open_clip(f"http://files.example.com/{name}") for name in ("1", "2"))
+        assert np.array_equal(first.frames[1].load_sweep().points_m, second.frames[0].load_sweep().points_m, equal_nan=True)
+        assert not np.array_equal(first.frames[0].load_sweep().points_m, second.frames[0].load_sweep().points_m, equal_nan=True)
 
 
-@pytest.mark.parametrize("key", [LEGACY, PERSONAL])
-def test_a_refused_token_is_said_without_the_token(key: str, label_studio: FileServer) -> None:
-    label_studio.refuse = True
-    with pytest.raises(MediaError, match="LABEL_STUDIO_API_KEY") as caught:
-        files(label_studio, key).read("drives/0001/sequence.json")
-    assert key not in str(caught.value)
+def test_a_drive_in_a_bucket_opens_with_its_project_alone(file_server: FileServer, data_root: Path, tmp_path: Path) -> None:
+    folder = data_root / "drives" / "0001"
+    for file in folder.rglob("*.*"):
+        file_server.storage[7, f"s3://bucket/recorded/0001/{file.relative_to(folder).as_posix()}"] = file.read_bytes()
+    settings = Settings(label_studio_url=file_server.url, label_studio_api_key=LEGACY, model_dir=tmp_path)
+    reader = MediaReader(settings)
+    for ending in ("", "/", "/sequence.json"):
+        clip = reader.open_clip(f"s3://bucket/recorded/0001{ending}", project_id=7)
+        assert len(clip.frames[0].load_sweep()) > 0
+    assert len(file_server.requests) == 4
+    with pytest.raises(MediaError, match="project 8"):
+        reader.open_clip("s3://bucket/recorded/0001", project_id=8)
+    with pytest.raises(MediaError, match="the number of a project"):
+        reader.open_clip("s3://bucket/recorded/0001")
+    with pytest.raises(MediaError, match="LABEL_STUDIO_URL"):
+        MediaReader(Settings(model_dir=tmp_path)).open_clip("s3://bucket/recorded/0001", project_id=7)
 
 
-def test_what_label_studio_lacks_or_sends_elsewhere_is_refused(label_studio: FileServer) -> None:
-    with pytest.raises(MediaError, match="404"):
-        files(label_studio).read("drives/none/sequence.json")
-    with pytest.raises(MediaError, match="302"):
-        files(label_studio).read("moved")
-    with pytest.raises(MediaError, match="at most 10 bytes"):
-        files(label_studio, size=10).read("drives/0001/sequence.json")
+@pytest.mark.parametrize("name", ["../../secret.pcd", "/secret.pcd", "a\\..\\b", "http://elsewhere.example.com/a"])
+def test_a_description_from_the_web_names_files_beside_it(name: str, data_root: Path, tmp_path: Path) -> None:
+    description = json.loads((data_root / "drives/0001/sequence.json").read_text())
+    description["frames"] = [{**description["frames"][0], "sweep": name, "images": {}}]
+    (tmp_path / "drive").mkdir()
+    (tmp_path / "drive" / "sequence.json").write_text(json.dumps(description))
+    with RawServer(files_below(tmp_path)) as server:
+        network = Network({"files.example.com": [PUBLIC]}, {PUBLIC: server})
+        web = WebFiles(AllowedHosts.parse("files.example.com", "hosts"), 10**9, resolve=network.resolve, connect=network.connect)
+        with pytest.raises(InputError):
+            MediaReader(Settings(), web).open_clip("http://files.example.com/drive").frames[0].load_sweep()
+    assert len(server.heads) == 1
 
 
-def test_an_unreachable_label_studio_is_said(data_root: Path) -> None:
-    with FileServer(data_root) as server:
-        url = server.url
-    with pytest.raises(MediaError, match="ConnectionError"):
-        LabelStudioFiles(url, LEGACY, 10**9).read("drives/0001/sequence.json")
-
-
-def test_the_cache_stays_within_its_bounds(tmp_path: Path) -> None:
-    cache = DiskCache(tmp_path, 25)
-    for key in "abc":
-        assert cache.get(key, lambda key=key: key.encode() * 10) == key.encode() * 10  # type: ignore[misc]
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 25
-    assert cache.get("c", lambda: pytest.fail("it was kept")) == b"c" * 10
-    assert cache.get("a", lambda: b"again") == b"again"
-
-
-def test_tokens_are_told_apart_by_their_shape() -> None:
-    assert is_personal_access_token(PERSONAL)
-    for other in (LEGACY, "a.b.c", "a.b", "", "bm8=.x.y"):
-        assert not is_personal_access_token(other)
+def test_files_of_a_web_server_that_are_too_large(data_root: Path) -> None:
+    with RawServer(files_below(data_root)) as server:
+        network = Network({"files.example.com": [PUBLIC]}, {PUBLIC: server})
+        web = WebFiles(AllowedHosts.parse("files.example.com", "hosts"), 100, resolve=network.resolve, connect=network.connect)
+        with pytest.raises(MediaError, match="at most 100 bytes"):
+            MediaReader(Settings(), web).open_clip("http://files.example.com/drives/0001")

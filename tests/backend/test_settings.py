@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.allowed_hosts import AllowedHost, AllowedHosts
 from backend.authentication import Credentials
 from backend.limits import MEGABYTE, Limits
 from backend.settings import Settings
@@ -27,6 +28,7 @@ def test_every_variable_arrives(tmp_path: Path) -> None:
             "SAM4D_DATA_ROOT": str(tmp_path),
             "LABEL_STUDIO_URL": "https://labels.example.com/studio/",
             "LABEL_STUDIO_API_KEY": "abc",
+            "SAM4D_ALLOWED_HOSTS": "files.example.com, private:minio:9000",
             "SAM4D_ENGINE": "sam4d",
             "SAM4D_CHECKPOINT": str(checkpoint),
             "SAM4D_DEVICE": "cpu",
@@ -62,6 +64,7 @@ def test_every_variable_arrives(tmp_path: Path) -> None:
         data_root=tmp_path.resolve(),
         label_studio_url="https://labels.example.com/studio",
         label_studio_api_key="abc",
+        allowed_hosts=AllowedHosts((AllowedHost("files.example.com"), AllowedHost("minio", 9000, private=True))),
         engine="sam4d",
         checkpoint=checkpoint.resolve(),
         device="cpu",
@@ -93,6 +96,7 @@ def test_every_variable_arrives(tmp_path: Path) -> None:
         ("LABEL_STUDIO_URL", "localhost:8080"),
         ("LABEL_STUDIO_URL", "ftp://localhost"),
         ("LABEL_STUDIO_URL", "http://user:hidden@localhost"),
+        ("SAM4D_ALLOWED_HOSTS", "https://files.example.com"),
         ("SAM4D_ENGINE", "magic"),
         ("SAM4D_CHECKPOINT", "/no/such/file.pth"),
         ("SAM4D_DEVICE", "toaster"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zipfile
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters.sweep_arrays import parse_bin, parse_npz
+from converters.sweep_arrays import ARRAY_LIMIT_BYTES, parse_bin, parse_npz
 from sam4d.structures import InputError
 from tests.converters.one_line import one_line_at_most
 
@@ -73,6 +74,29 @@ def test_a_header_that_claims_ten_gigabytes_allocates_nothing() -> None:
         archive.writestr("data.npy", member)
     with pytest.raises(InputError, match="9000000 rows of 60 numbers, found 0 bytes"):
         parse_npz(stream.getvalue(), "a.npz")
+
+
+@pytest.mark.parametrize("header", [b"{'descr': '<f4', 'fortran_order': False, 'shape': (100000000, 1), }\n", b"0" * 2**26])
+def test_a_bomb_is_refused_by_its_header(header: bytes) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("data.npy", "w", force_zip64=True) as member:
+        member.write(b"\x93NUMPY\x02\x00" + struct.pack("<I", len(header)) + header)
+        member.write(bytes(2**25))
+    data = stream.getvalue()
+    tracemalloc.start()
+    with pytest.raises(InputError):
+        parse_npz(data, "a.npz")
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 2**21
+
+
+def test_an_array_that_claims_more_than_the_limit() -> None:
+    data = bytearray(npz(np.ones((20, 4), dtype=np.float32)))
+    directory = data.index(b"PK\x01\x02")
+    struct.pack_into("<I", data, directory + 24, ARRAY_LIMIT_BYTES + 1)
+    with pytest.raises(InputError, match=f"at most {ARRAY_LIMIT_BYTES // 2**20} MB"):
+        parse_npz(bytes(data), "a.npz")
 
 
 @given(flip=st.integers(0, 10_000), cut=st.integers(0, 10_000), value=st.integers(0, 255))

@@ -193,6 +193,11 @@ def test_a_description_that_is_not_json(folder: Path, data: bytes, found: str) -
     assert found in error.value.found
 
 
+def test_a_description_that_is_far_too_long() -> None:
+    with pytest.raises(InputError, match=r"a/sequence\.json: expected at most 33554432 bytes, found 33554433"):
+        read_sequence(lambda name: b"[" + b"0," * 2**24, "a")
+
+
 def test_a_place_without_a_recording(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path, found in ((tmp_path / "none", "nothing"), (tmp_path / "file", "a file")):

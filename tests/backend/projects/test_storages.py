@@ -1,0 +1,142 @@
+"""Drives in the cloud storages of a real Label Studio: sent by it, or fetched from where it sends on to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pytest
+
+from backend.allowed_hosts import AllowedHosts
+from backend.errors import MediaError
+from backend.label_studio import LabelStudioClient, Project
+from backend.media import MediaReader
+from backend.settings import Settings
+from converters.exports import write_sequence
+from converters.label_config import build_label_config
+from converters.tasks import parse_task_data
+from sam4d.simulation import SyntheticDrive
+from sam4d.structures import InputError
+from tests.label_studio_server import LabelStudioServer
+
+pytestmark = [pytest.mark.xdist_group("label-studio"), pytest.mark.slow]
+
+SEQUENCE = "s3://recordings/drives/0001"
+
+
+class ObjectStorage:
+    """As much of S3 as Label Studio and a signed address need: one bucket, a folder. signed: requests without a header of their own."""
+
+    def __init__(self, bucket: str, folder: Path) -> None:
+        self.signed: list[str] = []
+        self.authorized: list[str] = []
+        owner = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                parts = urlsplit(self.path)
+                _, name, key = unquote(parts.path).split("/", 2) if parts.path.count("/") > 1 else ("", parts.path[1:], "")
+                if "Authorization" in self.headers and self.headers["Authorization"].startswith("AWS4-HMAC-SHA256"):
+                    owner.authorized.append(key)
+                elif "Signature=" in parts.query and "Authorization" not in self.headers:
+                    owner.signed.append(key)
+                else:
+                    self._answer(403, b"")
+                    return
+                file = folder / key
+                if name != bucket or not (file.is_file() or not key):
+                    self._answer(404, b"")
+                else:
+                    self._answer(200, file.read_bytes() if key else b"")
+
+            do_HEAD = do_GET
+
+            def _answer(self, status: int, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(body)
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.place = f"127.0.0.1:{self.server.server_address[1]}"
+        self.thread = threading.Thread(target=self.server.serve_forever)
+
+    def __enter__(self) -> ObjectStorage:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def storage(tmp_path: Path, small_drive: SyntheticDrive) -> Iterator[ObjectStorage]:
+    write_sequence(small_drive.clip, tmp_path / "drives" / "0001")
+    with ObjectStorage("recordings", tmp_path) as storage:
+        yield storage
+
+
+@pytest.fixture
+def project(client: LabelStudioClient, small_drive: SyntheticDrive) -> Iterator[Project]:
+    config = build_label_config(small_drive.clip.cameras, ["Car"])
+    project = client.create_project("in a bucket", config, description="", model_version="none")
+    data = {"bev": ["x"], "sequence": SEQUENCE, "first_frame": 0, "birds_eye": {"range_m": 40, "metres_per_pixel": 0.1, "forward": "+x"}}
+    images = {name: ["x"] for name in small_drive.clip.cameras}
+    client.add_tasks(project, [{**images, **data}])
+    yield project
+    client.delete_project(project)
+
+
+@pytest.mark.parametrize("presign", [False, True])
+def test_a_drive_in_a_storage_of_label_studio(
+    presign: bool,
+    label_studio: LabelStudioServer,
+    client: LabelStudioClient,
+    project: Project,
+    storage: ObjectStorage,
+    small_drive: SyntheticDrive,
+    tmp_path: Path,
+) -> None:
+    (task,) = client.tasks(project)
+    assert parse_task_data(task.data).sequence == SEQUENCE, "as it was imported"
+    allowed = AllowedHosts.parse(f"private:{storage.place}", "SAM4D_ALLOWED_HOSTS")
+    settings = Settings(label_studio_url=label_studio.url, label_studio_api_key=label_studio.token, allowed_hosts=allowed)
+    with pytest.raises(MediaError, match=f"a cloud storage with {SEQUENCE}.* in project {project.project_id}"):
+        MediaReader(settings).open_clip(SEQUENCE, project.project_id)
+
+    label_studio.client.import_storage.s3.create(
+        project=project.project_id,
+        title="recordings",
+        bucket="recordings",
+        s3endpoint=f"http://{storage.place}",
+        region_name="us-east-1",
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+        presign=presign,
+        use_blob_urls=True,
+    )
+    clip = MediaReader(settings).open_clip(SEQUENCE, project.project_id)
+    assert len(clip) == len(small_drive.clip)
+    points_m = clip.frames[0].load_sweep().points_m
+    assert np.array_equal(points_m, small_drive.clip.frames[0].load_sweep().points_m, equal_nan=True)
+    keys = [key for key in (storage.signed if presign else storage.authorized) if key]
+    assert keys == ["drives/0001/sequence.json", "drives/0001/sweeps/000000.pcd"]
+    with pytest.raises(MediaError):
+        MediaReader(settings).open_clip("s3://recordings/drives/none", project.project_id)
+
+    if presign:
+        elsewhere = Settings(label_studio_url=label_studio.url, label_studio_api_key=label_studio.token)
+        with pytest.raises(InputError, match="SAM4D_ALLOWED_HOSTS") as caught:
+            MediaReader(elsewhere).open_clip(SEQUENCE, project.project_id)
+        assert "Signature" not in str(caught.value)
