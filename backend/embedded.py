@@ -195,7 +195,7 @@ def running_child(
     environment: the child's entire environment; None hands on our own.
     """
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 # nosec B603 # programs of our own environments; what users type is an argument of its own
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -77,7 +77,8 @@ def run_serve(arguments: argparse.Namespace, settings: Settings) -> int:
         refresh_viewer(settings.data_root)
     predictor_of(settings)  # what is wrong with the engine is said here, on one line, and not in a worker's traceback
     command = gunicorn_command(settings.host, settings.port, settings.workers)
-    os.execve(command[0], command, settings.environment())  # noqa: S606
+    environment = settings.environment()
+    os.execve(command[0], command, environment)  # noqa: S606 # nosec B606 # this very Python, with numbers and a host, by no shell
 
 
 def welcome(services: Services, address: str) -> str:
