@@ -283,7 +283,9 @@ def running_backend(workplace: Workplace, variables: Mapping[str, str], port: in
 def gunicorn_command(host: str, port: int, workers: int = 1) -> list[str]:
     """One process by default: it holds the open tasks, and its threads answer them side by side."""
     command = [sys.executable, "-m", "gunicorn", "backend.asgi:create_app()", "--worker-class", "uvicorn_worker.UvicornWorker"]
-    return [*command, "--workers", str(workers), "--bind", f"{host}:{port}", "--timeout", "150", "--graceful-timeout", "5"]
+    command += ["--workers", str(workers), "--bind", f"{host}:{port}", "--timeout", "150", "--graceful-timeout", "5"]
+    # nobody uses it, two servers of one user would share it, and it wants a home that can be written to
+    return [*command, "--no-control-socket"]
 
 
 @dataclass(frozen=True)
