@@ -126,6 +126,7 @@ def image(stages: dict[str, Stage], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("image")
 @pytest.mark.timeout(900)
 def test_the_commands_of_the_image_in_a_clean_environment(stages: dict[str, Stage], image: Image) -> None:
     assert stages["base"].of("CMD") == ['["sam4d", "serve"]']
@@ -138,6 +139,7 @@ def test_the_commands_of_the_image_in_a_clean_environment(stages: dict[str, Stag
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("image")
 @pytest.mark.timeout(900)
 def test_the_packages_of_the_cuda_image_are_there(stages: dict[str, Stage], image: Image) -> None:
     """Found and resolved, but for the gigabytes that torch brings along."""
@@ -159,6 +161,7 @@ def served(command: list[str], variables: dict[str, str], log: Path, folder: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("image")
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 def test_the_backend_serves_from_a_read_only_container(image: Image, project: Project, tmp_path: Path) -> None:
@@ -178,10 +181,9 @@ def test_the_backend_serves_from_a_read_only_container(image: Image, project: Pr
         return contained(services[name], folders, [image.environment.parent]), {"PATH": image.variables["PATH"], **variables}
 
     words, variables = inside("backend")
-    attempt = (
-        "for place in / /app /data /models /usr /root; do ! touch $place/x 2>/dev/null || echo $place; done; touch /tmp/x /cache/x; id -u"
-    )
-    tried = subprocess.run([*words, "sh", "-c", attempt], env=variables, capture_output=True, text=True)
+    attempt = "for place in / /app /data /models /usr /root; do ! touch $place/x 2>/dev/null || echo $place; done"
+    command = [*words, "sh", "-c", f"{attempt}; touch /tmp/x /cache/x; id -u"]
+    tried = subprocess.run(command, env=variables, capture_output=True, text=True)
     assert (tried.stdout, tried.stderr) == ("1001\n", ""), "what can be written to is what the service names"
 
     words, variables = inside("data-root")
