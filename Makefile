@@ -11,7 +11,7 @@ VIEWER_PARTS := $(if $(WITHOUT_VIEWER),,$(VIEWER)/dist/index.html)
 # two processes; the tests with a real Label Studio share one of them
 PYTEST_OPTIONS ?= -n 2 --dist loadgroup
 
-.PHONY: demo test install peers audit clean
+.PHONY: demo test install peers audit release-check clean
 
 demo: install
 	.venv/bin/sam4d demo
@@ -52,6 +52,12 @@ peers: .venv-peers/installed
 	.venv-peers/bin/python -m pip install --quiet --no-compile --no-deps --force-reinstall opencv-python-headless -c constraints-peers.txt
 	touch $@
 
+# The wheel and the sdist, in dist/, and whether they do what they must. TAG=v1.2.3 also asks whether they may be called so.
+release-check: install
+	rm -rf dist
+	.venv/bin/python -m build --outdir dist
+	.venv/bin/python -m tests.release_check dist $(if $(TAG),--tag $(TAG))
+
 # Known vulnerabilities of every pinned version. It asks PyPI and the npm registry, and fails where they cannot say of one.
 audit: .venv-audit/installed
 	failed=; for pins in constraints.txt constraints-label-studio.txt constraints-peers.txt; do \
@@ -74,4 +80,4 @@ $(VIEWER)/dist/index.html: $(VIEWER)/node_modules/installed $(wildcard $(VIEWER)
 	npm run --silent --prefix $(VIEWER) build
 
 clean:
-	rm -rf $(VIEWER)/node_modules $(VIEWER)/dist .venv .venv-label-studio .venv-peers .venv-audit .mypy_cache .ruff_cache .pytest_cache .hypothesis test-output
+	rm -rf $(VIEWER)/node_modules $(VIEWER)/dist dist .venv .venv-label-studio .venv-peers .venv-audit .mypy_cache .ruff_cache .pytest_cache .hypothesis test-output

@@ -178,10 +178,8 @@ def test_the_backend_serves_from_a_read_only_container(image: Image, project: Pr
 
     def inside(name: str) -> tuple[list[str], dict[str, str]]:
         variables = {key: filled(value, example) for key, value in services[name]["environment"].items()}
-        return contained(services[name], folders, {str(image.environment.parent): image.environment.parent}), {
-            "PATH": image.variables["PATH"],
-            **variables,
-        }
+        visible = {str(folder): folder for folder in (image.environment.parent, Path(sys.base_prefix))}
+        return contained(services[name], folders, visible), {"PATH": image.variables["PATH"], **variables}
 
     words, variables = inside("backend")
     attempt = "for place in / /app /data /models /usr /root; do ! touch $place/x 2>/dev/null || echo $place; done"

@@ -31,7 +31,7 @@ SECRETS = {
     "SAM4D_BACKEND_PASSWORD": "a-password-of-the-backend",
     "POSTGRES_PASSWORD": "a-password-of-the-database",
 }
-SAM4D = (sys.executable, "-m", "backend.cli")
+SAM4D = ("env", f"PYTHONPATH={REPOSITORY}", sys.executable, "-m", "backend.cli")
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 """Debian's, of the version that it has: 15 in Debian 12, where the container has 16."""
 
@@ -65,12 +65,9 @@ class Team:
         path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
         users = self.directory / "passwd"  # every image has its user in it
         users.write_text("database:x:999:999::/:/bin/sh\nsam4d:x:1001:0::/:/bin/sh\n")
-        return contained(self.services[name], folders, {"/etc/passwd": users}), {
-            "PATH": path,
-            "PYTHONPATH": str(REPOSITORY),
-            **variables,
-            **more,
-        }
+        programs = [REPOSITORY, Path(sys.prefix).resolve(), Path(sys.base_prefix), LABEL_STUDIO_ENVIRONMENT.resolve()]
+        visible = {"/etc/passwd": users, **{str(folder): folder for folder in programs}}
+        return contained(self.services[name], folders, visible), {"PATH": path, **variables, **more}
 
     def run(self, name: str, *command: str, **more: str) -> str:
         words, variables = self.inside(name, **more)
