@@ -22,6 +22,9 @@ from pathlib import Path
 
 import requests
 
+from backend.commands.services import DEMO_PROJECT
+from backend.label_studio import LabelStudioClient
+
 REPOSITORY = Path(__file__).parents[1]
 PAGE = "backend/viewer/dist/index.html"
 READY = "Ctrl-C stops both"
@@ -123,10 +126,10 @@ def check_demo(sam4d: Path, folder: Path, label_studio: Path) -> None:
         said = list(itertools.takewhile(lambda line: READY not in line, demo.stdout))
         require(demo.poll() is None, "".join(["the demo ended before it was ready:\n", *said]))
         login = json.loads((folder / "demo" / "login.json").read_text(encoding="utf-8"))
-        label_studio_url, token = login["label_studio_url"], {"Authorization": f"Token {login['token']}"}
         requests.get(f"{login['backend_url']}/health", timeout=60).raise_for_status()
-        tasks = requests.get(f"{label_studio_url}/api/tasks", headers=token, timeout=60).json()
-        require(tasks["total"] > 0 and tasks["total_predictions"] > 0, "the demo made no tasks with predictions")
+        with LabelStudioClient(login["label_studio_url"], login["token"]) as client:
+            tasks = [client.labelled_task(task) for task in client.tasks(client.get_project(DEMO_PROJECT))]
+        require(bool(tasks) and all(task.predictions for task in tasks), "the demo made no tasks with predictions")
         demo.send_signal(signal.SIGINT)
         require(demo.wait(120) == 0, f"the demo ended with exit code {demo.returncode}")
     finally:
