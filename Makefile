@@ -11,7 +11,7 @@ VIEWER_PARTS := $(if $(WITHOUT_VIEWER),,$(VIEWER)/dist/index.html)
 # two processes; the tests with a real Label Studio share one of them
 PYTEST_OPTIONS ?= -n 2 --dist loadgroup
 
-.PHONY: demo test install peers clean
+.PHONY: demo test install peers audit release-check clean
 
 demo: install
 	.venv/bin/sam4d demo
@@ -20,6 +20,7 @@ test: install
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/bandit --quiet --configfile pyproject.toml --recursive sam4d converters backend
 	$(if $(WITHOUT_VIEWER),,npm test --silent --prefix $(VIEWER))
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest $(PYTEST_OPTIONS)
 
@@ -51,6 +52,24 @@ peers: .venv-peers/installed
 	.venv-peers/bin/python -m pip install --quiet --no-compile --no-deps --force-reinstall opencv-python-headless -c constraints-peers.txt
 	touch $@
 
+# The wheel and the sdist, in dist/, and whether they do what they must. TAG=v1.2.3 also asks whether they may be called so.
+release-check: install
+	rm -rf dist
+	.venv/bin/python -m build --outdir dist
+	.venv/bin/python -m tests.release_check dist $(if $(TAG),--tag $(TAG))
+
+# Known vulnerabilities of every pinned version. It asks PyPI and the npm registry, and fails where they cannot say of one.
+audit: .venv-audit/installed
+	failed=; for pins in constraints.txt constraints-label-studio.txt constraints-peers.txt; do \
+		echo "$$pins:"; .venv-audit/bin/pip-audit --strict --progress-spinner off --no-deps --disable-pip --requirement $$pins || failed=yes; \
+	done; \
+	$(if $(WITHOUT_VIEWER),,npm audit --audit true --prefix $(VIEWER) || failed=yes;) test -z "$$failed"
+
+.venv-audit/installed: constraints.txt
+	test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --no-compile pip-audit -c constraints.txt
+	touch $@
+
 $(VIEWER)/node_modules/installed: $(VIEWER)/package.json $(VIEWER)/package-lock.json
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' && npm --version >/dev/null || \
 		{ echo 'Node 20 or newer with npm is needed for the 3D view (or go without: make WITHOUT_VIEWER=yes ...)' >&2; exit 1; }
@@ -61,4 +80,4 @@ $(VIEWER)/dist/index.html: $(VIEWER)/node_modules/installed $(wildcard $(VIEWER)
 	npm run --silent --prefix $(VIEWER) build
 
 clean:
-	rm -rf $(VIEWER)/node_modules $(VIEWER)/dist .venv .venv-label-studio .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis test-output
+	rm -rf $(VIEWER)/node_modules $(VIEWER)/dist dist .venv .venv-label-studio .venv-peers .venv-audit .mypy_cache .ruff_cache .pytest_cache .hypothesis test-output

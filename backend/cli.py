@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias, get_args
 
@@ -20,6 +21,7 @@ from sam4d.structures import InputError
 
 Command: TypeAlias = Callable[[argparse.Namespace, Settings], int]
 
+DISTRIBUTION = "sam4d-label-studio"
 DEFAULT_DIRECTORY = Path(".sam4d")
 DEFAULT_LABEL_STUDIO = Path(__file__).parents[1] / ".venv-label-studio"
 
@@ -42,6 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+class _Version(argparse.Action):
+    """Looks the version up where it is asked for, and not for every other word."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"sam4d {version(DISTRIBUTION)}")
+        parser.exit()
+
+
 def _with_engine(settings: Settings, parsed: argparse.Namespace) -> Settings:
     """What the command line says of the engine wins over the environment."""
     given = {name: value for name in ("engine", "checkpoint", "device") if (value := getattr(parsed, name, None)) is not None}
@@ -52,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sam4d", description="One click: an object's masks, points and cuboids over a whole drive, in Label Studio."
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     words = parser.add_subparsers(required=True, metavar="WORD")
     _add_services(words)
     _add_projects(words)
@@ -82,6 +93,8 @@ def _add_services(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     serve = words.add_parser("serve", help="the backend alone; settings come from the environment")
     serve.set_defaults(command=services.run_serve)
     _add_engine(serve)
+    refresh = words.add_parser("refresh-viewer", help="this version's 3D view in place of an older one in SAM4D_DATA_ROOT")
+    refresh.set_defaults(command=services.run_refresh_viewer)
 
 
 def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

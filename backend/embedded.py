@@ -196,7 +196,7 @@ def running_child(
     environment: the child's entire environment; None hands on our own.
     """
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 # nosec B603 # programs of our own environments; what users type is an argument of its own
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -286,7 +286,9 @@ def gunicorn_command(host: str, port: int, workers: int = 1, log_format: LogForm
     command = [sys.executable, "-m", "gunicorn", "backend.asgi:create_app()", "--worker-class", "uvicorn_worker.UvicornWorker"]
     if log_format == "json":
         command += ["--logger-class", f"{JsonGunicornLogger.__module__}.{JsonGunicornLogger.__qualname__}"]
-    return [*command, "--workers", str(workers), "--bind", f"{host}:{port}", "--timeout", "150", "--graceful-timeout", "5"]
+    command += ["--workers", str(workers), "--bind", f"{host}:{port}", "--timeout", "150", "--graceful-timeout", "5"]
+    # nobody uses it, two servers of one user would share it, and it wants a home that can be written to
+    return [*command, "--no-control-socket"]
 
 
 @dataclass(frozen=True)

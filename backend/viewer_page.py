@@ -66,7 +66,14 @@ def place_viewer(data_root: Path, page: Path = PAGE) -> ViewerPage | None:
 
 
 def refresh_viewer(data_root: Path, page: Path = PAGE) -> None:
-    """Where an import placed a page of another version, this one takes its place: page and backend speak to each other."""
-    if (data_root / _PLACE).is_file():
-        with contextlib.suppress(InputError, OSError):  # a root that is only to be read from
+    """Where an import placed a page of another version, this one takes its place: page and backend speak to each other.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    place = data_root / _PLACE
+    try:
+        if place.is_file():
             place_viewer(data_root, page)
+    except OSError as error:
+        raise InputError(str(place), "a file that this version's can take the place of", error.strerror or str(error)) from error

@@ -17,6 +17,7 @@ from backend.engine import predictor_of
 from backend.projects import ImportOptions, import_sequences
 from backend.settings import Settings
 from backend.viewer_page import refresh_viewer
+from sam4d.structures import InputError
 
 DEMO_PROJECT = "Synthetic drive"
 DEMO_SEQUENCE = "synthetic_drive"
@@ -74,10 +75,20 @@ def run_demo(arguments: argparse.Namespace, settings: Settings) -> int:
 def run_serve(arguments: argparse.Namespace, settings: Settings) -> int:
     """The backend alone. It takes this process's place, signals and environment included."""
     if settings.data_root is not None:
-        refresh_viewer(settings.data_root)
+        with contextlib.suppress(InputError):  # a root that is only to be read from
+            refresh_viewer(settings.data_root)
     predictor_of(settings)  # what is wrong with the engine is said here, on one line, and not in a worker's traceback
     command = gunicorn_command(settings.host, settings.port, settings.workers, settings.log_format)
-    os.execve(command[0], command, settings.environment())  # noqa: S606
+    environment = settings.environment()
+    os.execve(command[0], command, environment)  # noqa: S606 # nosec B606 # this very Python, with numbers and a host, by no shell
+
+
+def run_refresh_viewer(arguments: argparse.Namespace, settings: Settings) -> int:
+    """For a data root that the backend itself only reads."""
+    if settings.data_root is None:
+        raise InputError("SAM4D_DATA_ROOT", "the folder that Label Studio serves as its local files", "nothing")
+    refresh_viewer(settings.data_root)
+    return 0
 
 
 def welcome(services: Services, address: str) -> str:
@@ -105,7 +116,8 @@ def _started(arguments: argparse.Namespace, settings: Settings) -> Iterator[Serv
     predictor_of(settings)
     say("starting Label Studio and the backend (the first start takes about a minute) ...")
     workplace = Workplace(arguments.directory.resolve())
-    refresh_viewer(workplace.data_root)
+    with contextlib.suppress(InputError):
+        refresh_viewer(workplace.data_root)
     with running_services(
         workplace, arguments.label_studio, arguments.port, arguments.backend_port, settings.engine_variables()
     ) as services:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -47,11 +49,50 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_every_word_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    for word in ("up", "demo", "doctor", "serve", "import", "preannotate", "export", "evaluate", "simulate", "label-config", "checkpoint"):
+    for word in (
+        "up",
+        "demo",
+        "doctor",
+        "serve",
+        "import",
+        "preannotate",
+        "export",
+        "evaluate",
+        "simulate",
+        "label-config",
+        "checkpoint",
+        "refresh-viewer",
+    ):
         with pytest.raises(SystemExit) as ended:
             build_parser().parse_args([word, "--help"])
         assert ended.value.code == 0
         assert f"usage: sam4d {word}" in capsys.readouterr().out
+
+
+def test_it_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert re.fullmatch(r"sam4d \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
+
+
+def test_the_3d_view_is_renewed_where_there_is_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert main(["refresh-viewer"]) == 2
+    assert "SAM4D_DATA_ROOT: expected the folder that Label Studio serves" in complaint(capsys)
+    monkeypatch.setenv("SAM4D_DATA_ROOT", str(tmp_path))
+    assert main(["refresh-viewer"]) == 0
+    assert list(tmp_path.iterdir()) == []
+
+    def is_read_only(data_root: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    (tmp_path / "viewer").mkdir()
+    (tmp_path / "viewer" / "sam4d.html").write_text("an older view")
+    monkeypatch.setattr("backend.viewer_page.place_viewer", lambda data_root, page: is_read_only(data_root))
+    assert main(["refresh-viewer"]) == 2
+    assert "sam4d.html: expected a file that this version's can take the place of, found Read-only file system" in complaint(capsys)
 
 
 def test_without_label_studio(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
