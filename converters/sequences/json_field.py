@@ -44,6 +44,11 @@ class JsonField:
         """Whether this object holds the key with another value than null."""
         return isinstance(self.value, dict) and self.value.get(key) is not None
 
+    def require(self, *keys: str) -> None:
+        """Raises InputError where this object lacks one of the keys."""
+        for key in keys:
+            _ = self[key]
+
     def __getitem__(self, key: str | int) -> JsonField:
         if isinstance(key, int):
             return JsonField(self._list()[key], self.file, f"{self.path}[{key}]")

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
@@ -147,6 +148,14 @@ def read_file(read_bytes: ReadBytes, path: str, where: str) -> bytes:
         return read_bytes(path)
     except OSError as error:
         raise InputError(f"{where}/{path}", "a readable file", _reason(error)) from None
+
+
+def open_file(file: Path) -> BufferedReader:
+    """A file to be read from its beginning; what keeps it from that as an InputError."""
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise InputError(str(file), "a readable file", _reason(error)) from None
 
 
 def pose_from_json(field: JsonField) -> SE3:
