@@ -18,7 +18,8 @@ from converters.sequences.nuscenes import find_nuscenes, nuscenes_names, open_nu
 from converters.sequences.pandaset import open_pandaset, pandaset_folder, pandaset_names, read_pandaset_labels
 from converters.sequences.plain_folder import find_sweeps, open_plain_folder
 from converters.sequences.sequence_folder import SEQUENCE_FILE, open_sequence_folder
-from converters.sequences.supervisely import open_supervisely, read_supervisely_labels, supervisely_folder, supervisely_names
+from converters.sequences.supervisely import open_supervisely, supervisely_folder, supervisely_names
+from converters.sequences.supervisely_labels import read_supervisely_labels
 from converters.sequences.waymo_4dseg import META, open_waymo_4dseg, read_waymo_4dseg_labels, waymo_4dseg_names
 from sam4d.structures import Clip, Cuboid, InputError, LabelledCuboid, Masklet
 

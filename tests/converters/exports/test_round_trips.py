@@ -49,7 +49,7 @@ def expected_of(label_format: LabelFormat, clip: Clip, masklets: Sequence[Maskle
         labels = {numbers[each]: CATEGORIES.get(whole[each].casefold(), whole[each]) for each in order}
         return Labels(labels, {(numbers[number], index): box for (number, index), box in boxes.items()})
     if label_format == "supervisely":
-        return Labels(whole, boxes, points_of(masklets))
+        return Labels(whole, boxes, points_of(masklets), masks_of(masklets))
     cuboids_alone = label_format in ("kitti-tracking", "cvat-datumaro", "cvat-kitti-raw")
     kept = Labels(
         {},
