@@ -21,13 +21,13 @@ from functools import partial
 
 import numpy as np
 
-from converters.bitmap_figures import encode_bitmap
 from converters.exports.distinct_objects import require_distinct_objects
 from converters.exports.json_pieces import JsonArray, JsonMembers, json_file
 from converters.exports.recorded_files import frame_names, image_file
 from converters.exports.tokens import token
 from converters.exports.whole_output import FileContent, file_name
 from converters.point_cloud_files import format_pcd
+from converters.sequences.bitmap_figures import encode_bitmap
 from sam4d.geometry import wrap_angle
 from sam4d.structures import Camera, CameraMasks, Clip, Cuboid, Masklet, Sweep
 

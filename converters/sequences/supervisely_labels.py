@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.bitmap_figures import decode_bitmap
 from converters.columns import standing_inside
 from converters.packed_masks import MaskStore, PackedMasks
+from converters.sequences.bitmap_figures import decode_bitmap
 from converters.sequences.json_field import JsonField
 from converters.sequences.sequence_folder import FolderReader, ImageFile, read_file
 from converters.sequences.supervisely import FRAMES, sweeps_by_number

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converters.bitmap_figures import encode_bitmap
 from converters.point_cloud_files import format_pcd
 from converters.sequences import open_sequence, read_labels
+from converters.sequences.bitmap_figures import encode_bitmap
 from sam4d.geometry import BoolArray
 from sam4d.structures import Clip, Cuboid, InputError
 from tests.converters.sequences.recordings import assert_same_recording, straight, write_image

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from converters.bitmap_figures import decode_bitmap, encode_bitmap
+from converters.sequences.bitmap_figures import decode_bitmap, encode_bitmap
 from sam4d.geometry import BoolArray
 from sam4d.structures import InputError
 
