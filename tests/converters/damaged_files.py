@@ -8,6 +8,7 @@ fall on its beginning, where headers stand. The seed is fixed: what fails once f
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import itertools
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,6 +45,7 @@ from converters.point_cloud_files import format_pcd, parse_pcd
 from converters.safe_pickle import load_pickle
 from converters.sequences import read_masklets, read_sequence
 from converters.sequences.argoverse import parse_argoverse_sweep
+from converters.sequences.bitmap_figures import decode_bitmap, encode_bitmap
 from converters.sequences.image_file import decode_image, encode_png
 from converters.sequences.kitti_text import oxts_poses, parse_calibration, parse_oxts
 from converters.sequences.labels import MASKS_FILE
@@ -168,6 +171,15 @@ def read_labels(data: bytes, where: str) -> object:
         return read_masklets(Path(folder) / "masks.json", CLIP)
 
 
+def bitmap() -> bytes:
+    """The image in a figure of Supervisely's."""
+    return zlib.decompress(base64.b64decode(encode_bitmap(PART, 0, 0)["data"]))
+
+
+def read_bitmap(data: bytes, where: str) -> object:
+    return decode_bitmap({"data": base64.b64encode(zlib.compress(data)).decode(), "origin": [2, 3]}, (16, 24), where)
+
+
 def read_calibration(data: bytes, where: str) -> object:
     return parse_calibration(data.decode("utf-8", "replace"), where)
 
@@ -177,6 +189,7 @@ def read_label_lines(data: bytes, where: str) -> object:
 
 
 CLIP = tiny_clip()
+PART = np.random.default_rng(5).random((7, 11)) < 0.5
 PICTURE = CLIP.frames[0].load_images["front"]()
 CALIBRATION = b"P0: 1 0 0 0 0 1 0 0 0 0 1 0\nR_rect 1 0 0 0 1 0 0 0 1\nTr_velo_cam 0 -1 0 0.1 0 0 -1 -0.2 1 0 0 0.3\n"
 OXTS = b"49.0 8.4 112.8 0.02 0.01 -1.2 " + b"0.5 " * 24 + b"\n"
@@ -202,6 +215,7 @@ READERS: dict[str, Callable[[], Reader]] = {
     "kitti-calibration": lambda: Reader([CALIBRATION], read_calibration),
     "kitti-oxts": lambda: Reader([OXTS * 3], lambda data, where: oxts_poses(parse_oxts(data, where))),
     "kitti-labels": lambda: Reader([LABEL_LINE * 2], read_label_lines),
+    "bitmap": lambda: Reader([bitmap()], read_bitmap),
     "image": lambda: Reader([encode_png(PICTURE), jpeg(PICTURE)], lambda data, where: decode_image(data, 24, 16, where)),
 }
 

@@ -18,7 +18,7 @@ from converters.exports import LabelFormat, Window, join_windows, labels_as, wri
 from converters.exports.nuscenes import CATEGORIES
 from converters.exports.point_labels import point_owners
 from converters.sequences import open_sequence, read_cuboid_labels
-from converters.sequences.layouts import cuboid_masklets
+from converters.sequences.cuboid_tracks import cuboid_masklets
 from sam4d.geometry import SE3, BoolArray
 from sam4d.structures import Clip, Cuboid, Masklet, ObjectMasks
 from tests.converters.exports.read_back import (
