@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Container, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from converters.packed_masks import MaskStore, PackedMasks
 from converters.point_cloud_files import POINTS_LIMIT
 from converters.sequences.json_field import JsonField
 from converters.sequences.json_stream import JsonStream
-from converters.sequences.sequence_folder import SEQUENCE_FILE, read_file
+from converters.sequences.sequence_folder import SEQUENCE_FILE, FolderReader, read_file
 from sam4d.structures import Clip, Cuboid, InputError, LabelledCuboid, Masklet, ObjectMasks
 
 CUBOIDS_FILE = "labels/cuboids.json"
@@ -145,9 +146,14 @@ def _labelled_cuboid(field: JsonField) -> LabelledCuboid:
 
 
 def _label_file(path: Path, name: str) -> Path:
-    if path.name == SEQUENCE_FILE:
-        path = path.parent
-    return path / name if path.is_dir() else path
+    """The file of labels of a sequence folder, its sequence.json or itself. Raises InputError where it is a link out of the folder."""
+    folder = path.parent if path.name == SEQUENCE_FILE else path
+    file = folder / name if folder.is_dir() else path
+    root = folder if folder.is_dir() else path.parent
+    # What is not there is said when it is read.
+    with contextlib.suppress(OSError):
+        FolderReader(root.resolve()).locate(str(file.relative_to(root)))
+    return file
 
 
 def _read(file: Path) -> bytes:

@@ -151,10 +151,10 @@ def _key(field: JsonField) -> str:
 
 def _classes(folder: Path) -> set[str] | None:
     """The titles of the project's classes; None where its meta.json is not there."""
-    if not (folder.resolve().parent / META).is_file():
+    project = folder.resolve().parent
+    if not (project / META).is_file():
         return None
-    file = folder.resolve().parent / META
-    root = JsonField.parse(read_file(lambda path: (file.parent / path).read_bytes(), META, str(file.parent)), str(file))
+    root = JsonField.parse(read_file(FolderReader(project), META, str(project)), f"{project}/{META}")
     return {item["title"].text() for item in root["classes"].elements()}
 
 
