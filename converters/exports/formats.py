@@ -79,7 +79,7 @@ _FORMATS: Mapping[LabelFormat, _Format] = {
 
 def loss_note(label_format: LabelFormat, lost: str, output: str) -> str:
     """What a person is told of it."""
-    return f"note: {label_format} holds no {lost}; these are in {output}/{SIDECAR}"
+    return f"note: {label_format} cannot hold {lost}; these are in {output}/{SIDECAR}"
 
 
 def labels_as(
