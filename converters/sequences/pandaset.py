@@ -45,8 +45,11 @@ class WorldSweep:
         world_m = np.stack([number_column(table, name, where) for name in "xyz"], axis=1)
         if len(world_m) > POINTS_LIMIT:
             raise InputError(where, f"at most {POINTS_LIMIT} points", str(len(world_m)))
-        points_m: Float32Array = self.world_SE3_lidar.inverse().apply(world_m).astype(np.float32)
-        return Sweep(points_m, number_column(table, "i", where).astype(np.float32) if "i" in table else None)
+        intensity = number_column(table, "i", where) if "i" in table else None
+        # What no float32 holds becomes infinite, and belongs to no object.
+        with np.errstate(over="ignore", invalid="ignore"):
+            points_m: Float32Array = self.world_SE3_lidar.inverse().apply(world_m).astype(np.float32)
+            return Sweep(points_m, None if intensity is None else intensity.astype(np.float32))
 
 
 def pandaset_names(root: Path) -> list[str]:

@@ -34,6 +34,9 @@ LEAST_MOTION_M = 0.5
 
 _CAMERA_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _DISTORTION_LENGTHS = (0, 5)
+_STRONGEST_DISTORTION = 1e4
+_NAME_BYTES = 255
+"""The longest name of a file that file systems take."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,11 @@ def camera_from_json(name: str, field: JsonField) -> Camera:
     for key in ("fx", "fy"):
         if intrinsics[key] <= 0:
             raise field["intrinsics"][key].wrong("a focal length above 0 pixels")
+    distortion = field["distortion"].numbers(*_DISTORTION_LENGTHS) if field.has("distortion") else ()
+    if any(abs(value) > _STRONGEST_DISTORTION for value in distortion):
+        raise InputError(
+            field["distortion"].where, f"numbers from -{_STRONGEST_DISTORTION:g} to {_STRONGEST_DISTORTION:g}", str(distortion)
+        )
     return Camera(
         name=name,
         width_px=width_px,
@@ -203,7 +211,7 @@ def camera_from_json(name: str, field: JsonField) -> Camera:
         cx_px=intrinsics["cx"],
         cy_px=intrinsics["cy"],
         lidar_SE3_cam=pose_from_json(field["lidar_SE3_cam"]),
-        distortion=field["distortion"].numbers(*_DISTORTION_LENGTHS) if field.has("distortion") else (),
+        distortion=distortion,
     )
 
 
@@ -234,7 +242,8 @@ def path_inside(field: JsonField) -> str:
     """A path below the sequence, with forward slashes, the same on every system and in an address."""
     text = field.text()
     path = PurePosixPath(text)
-    if path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text or str(path) == ".":
+    too_long = any(len(part.encode()) > _NAME_BYTES for part in path.parts)
+    if path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text or str(path) == "." or too_long:
         raise field.wrong("a path inside the sequence's folder")
     return str(path)
 

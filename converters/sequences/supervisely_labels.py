@@ -29,12 +29,15 @@ def read_supervisely_labels(folder: Path, clip: Clip) -> tuple[Masklet, ...]:
     """The objects of an episode that have a figure, in the file's order, numbered from 1: cuboids, and as masks points and bitmaps.
 
     A cuboid's dimensions are width, length and height (x, y, z), its length lies along its y axis, and only the turn about z counts. An
-    object that has a cuboid and masks in images, but no points there, gets the points that stand inside the cuboid.
+    object that has a cuboid and masks in images, but no points there, gets the points that stand inside the cuboid. None where the
+    episode has no annotation.json: what nobody labelled is uploaded so.
 
     Raises:
         InputError: naming file and field: an object or class that is not there, a frame that the episode does not have, points that the
             sweep does not have, two cuboids of one object on one frame, a bitmap that its image has no room for.
     """
+    if not (folder / ANNOTATION).is_file():
+        return ()
     reader = FolderReader(folder.resolve())
     root = JsonField.parse(read_file(reader, ANNOTATION, str(folder)), f"{folder}/{ANNOTATION}")
     labels = _labels(root, folder)

@@ -505,7 +505,6 @@ TABLE: Mapping[str, Mapping[Bad, list[Case] | str]] = {
     },
     "Supervisely": {
         "missing file": [
-            Case("episode_1/annotation.json", removed, f"annotation.json: {NO_FILE}"),
             Case("episode_1/pointcloud/scene.1.pcd", removed, f"scene.1.pcd: {NO_FILE}"),
         ],
         "broken off file": [

@@ -112,6 +112,12 @@ def test_labels_come_back(tmp_path: Path) -> None:
         assert abs(np.sin((back.yaw_rad - cuboid.yaw_rad) / 2)) < 1e-12
 
 
+def test_without_annotation_there_are_no_labels(tmp_path: Path) -> None:
+    episode = write_supervisely(tmp_path, straight(tiny_clip()))
+    (episode / "annotation.json").unlink()
+    assert read_labels(tmp_path, open_sequence(tmp_path)) == ()
+
+
 def test_cameras_are_called_by_their_images_where_no_device_is_named(tmp_path: Path) -> None:
     episode = write_supervisely(tmp_path, straight(tiny_clip()))
     for file in episode.glob("related_images/*/*.png.json"):
