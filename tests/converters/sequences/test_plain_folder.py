@@ -28,6 +28,18 @@ class TestPlainFolder:
         assert found.cameras["front"].distortion == clip.cameras["front"].distortion
         assert read_labels(tmp_path / "plain", found) == ()
 
+    def test_the_image_of_the_only_camera_may_have_any_name(self, tmp_path: Path) -> None:
+        clip = write_plain_folder(tmp_path, cvat=True)
+        calibration = json.loads((tmp_path / "calibration.json").read_text())
+        for index in range(3):
+            (tmp_path / f"related_images/s{index}_pcd/front.png").rename(tmp_path / f"related_images/s{index}_pcd/{index:010d}.PNG")
+            (tmp_path / f"related_images/s{index}_pcd/rear.png").unlink(missing_ok=True)
+        assert [dict(frame.load_images) for frame in open_sequence(tmp_path).frames] == [{}] * 3, "whose it is does not stand anywhere"
+        del calibration["cameras"]["rear"]
+        (tmp_path / "calibration.json").write_text(json.dumps(calibration))
+        for one, other in zip(open_sequence(tmp_path).frames, clip.frames, strict=True):
+            np.testing.assert_array_equal(one.load_images["front"](), other.load_images["front"]())
+
     def test_without_calibration_there_are_no_cameras_and_other_sweeps_do_as_well(self, tmp_path: Path) -> None:
         write_bin(tmp_path / "lidar/1.bin", tiny_clip().frames[0])
         found = open_sequence(tmp_path)
