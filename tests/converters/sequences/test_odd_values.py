@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.converters.one_line import one_line_at_most
-from tests.converters.sequences.test_bad_input import LAYOUTS, read_everything
+from tests.converters.sequences.bad_input import LAYOUTS
+from tests.converters.sequences.test_bad_input import read_everything
 
 CHANGES = 60
 MISSING = object()
