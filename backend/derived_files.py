@@ -17,12 +17,12 @@ from urllib.parse import quote
 from backend.label_studio_files import LOCAL_FILES_PATH
 from converters.birds_eye import render_birds_eye, render_placeholder
 from converters.cloud_file import CLOUD_VERSION, encode_cloud
-from converters.exports.whole_output import whole_directory
+from converters.exports.resumable_directory import resumable_directory, was_begun, write_whole
 from converters.sequences.image_file import encode_png
 from converters.sequences.sequence_folder import SEQUENCE_FILE, ImageFile
 from converters.viewer_clip import VIEWER_CLIP_VERSION, describe_clip
 from sam4d.geometry import BirdsEyeView
-from sam4d.structures import Clip
+from sam4d.structures import Clip, InputError
 
 SHOWN_BY_BROWSERS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 STAMP = "made_from.json"
@@ -70,41 +70,58 @@ class DerivedFiles:
         return local_files_address(self.folder / "converted" / f"{camera}_{index:06d}.png")
 
     def render(self, data_root: Path, view: BirdsEyeView, progress: Progress) -> bool:
-        """Make them where they are not there or not up to date (`made_from.json` says). True where there was nothing before."""
+        """Make them where they are not there or not up to date (`made_from.json` says). True where there was nothing before.
+
+        What an interrupted run made is kept, hidden beside their place, and gone on with.
+        """
         target, drive = data_root / self.folder, data_root / self.drive
-        made_from = {
-            "sequence": hashlib.sha256((drive / SEQUENCE_FILE).read_bytes()).hexdigest(),
-            "birds_eye": asdict(view),
-            "viewer": [VIEWER_CLIP_VERSION, CLOUD_VERSION],
-        }
-        with contextlib.suppress(OSError, ValueError):
-            if json.loads((target / STAMP).read_text(encoding="utf-8")) == made_from:
-                return False
+        made_from = json.dumps(
+            {
+                "sequence": hashlib.sha256((drive / SEQUENCE_FILE).read_bytes()).hexdigest(),
+                "birds_eye": asdict(view),
+                "viewer": [VIEWER_CLIP_VERSION, CLOUD_VERSION],
+            }
+        )
+        if _are_made(target, made_from):
+            return False
         was_there = target.exists()
-        with whole_directory(target, overwrite=True) as output:
-            self._write(output, view, progress)
-            (output / STAMP).write_text(json.dumps(made_from), encoding="utf-8")
+        try:
+            with resumable_directory(target, made_from, overwrite=True, resume=was_begun(target, made_from)) as output:
+                self._write(output, view, progress)
+                write_whole(output / STAMP, made_from.encode())
+        except InputError:
+            # Another import of the same drive may have been quicker.
+            if _are_made(target, made_from):
+                return False
+            raise
         return not was_there
 
     def _write(self, output: Path, view: BirdsEyeView, progress: Progress) -> None:
         clip = self.clip
-        for part in ("bev", "clouds", "missing", "converted"):
-            (output / part).mkdir()
         for index, frame in enumerate(clip.frames):
-            sweep = frame.load_sweep()
-            (output / "bev" / f"{index:06d}.png").write_bytes(encode_png(render_birds_eye(sweep, view)))
-            (output / "clouds" / f"{index:06d}.s4dc").write_bytes(encode_cloud(sweep))
+            birds_eye, cloud = output / "bev" / f"{index:06d}.png", output / "clouds" / f"{index:06d}.s4dc"
+            if not (birds_eye.exists() and cloud.exists()):
+                sweep = frame.load_sweep()
+                write_whole(birds_eye, encode_png(render_birds_eye(sweep, view)))
+                write_whole(cloud, encode_cloud(sweep))
             for name, load in frame.load_images.items():
-                if not _shown_as_it_is(load):
-                    (output / "converted" / f"{name}_{index:06d}.png").write_bytes(encode_png(load()))
+                converted = output / "converted" / f"{name}_{index:06d}.png"
+                if not _shown_as_it_is(load) and not converted.exists():
+                    write_whole(converted, encode_png(load()))
             progress(f"rendering {clip.name}", index + 1, len(clip))
         for name, camera in clip.cameras.items():
             if any(name not in frame.load_images for frame in clip.frames):
-                (output / "missing" / f"{name}.png").write_bytes(encode_png(render_placeholder(name, camera.width_px, camera.height_px)))
+                write_whole(output / "missing" / f"{name}.png", encode_png(render_placeholder(name, camera.width_px, camera.height_px)))
         frames = range(len(clip))
         images = {name: [self.image_address(name, index) for index in frames] for name in clip.cameras}
         description = describe_clip(clip, [self.cloud_address(index) for index in frames], images)
-        (output / self.description_path.name).write_text(json.dumps(description), encoding="utf-8")
+        write_whole(output / self.description_path.name, json.dumps(description).encode())
+
+
+def _are_made(folder: Path, made_from: str) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        return bool(json.loads((folder / STAMP).read_text(encoding="utf-8")) == json.loads(made_from))
+    return False
 
 
 def _shown_as_it_is(load: object) -> bool:

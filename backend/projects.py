@@ -27,6 +27,10 @@ DEFAULT_LABELS = ("Car", "Truck", "Bus", "Pedestrian", "Cyclist", "Motorcycle", 
 BACKEND_TITLE = "SAM4D"
 
 
+class ImportInterrupted(KeyboardInterrupt):
+    """An import that was interrupted after the drives were checked."""
+
+
 @dataclass(frozen=True)
 class BackendAddress:
     """Where Label Studio finds the backend, and how it logs in there."""
@@ -107,6 +111,7 @@ def import_sequences(
     Raises:
         InputError: a drive, an option or the existing project is not right, or Label Studio refuses. Nothing is left behind then, and
             the import can be run again.
+        ImportInterrupted: what was made stays, and the same import goes on from there.
     """
     if not 3 <= len(title.strip()) <= 50:
         raise InputError("project title", "3 to 50 characters", repr(title))
@@ -143,24 +148,23 @@ def import_sequences(
             address = local_files_address(folder.relative_to(data_root))
             missing = _missing_windows(drive, address, present.setdefault(address, {}))
             present[address].update(missing)
-            data = [_task_data(files, TaskWindow(address, first, count, view), viewer) for first, count in missing]
-            task_ids = client.add_tasks(project, data)
-            undo.append(lambda added=task_ids: client.delete_tasks(added))  # type: ignore[misc]
-            made_tasks = {
-                task_id: TaskWindow(address, first, count, view) for task_id, (first, count) in zip(task_ids, missing, strict=True)
-            }
-            objects, label_notes = _annotate(client, drive, made_tasks, with_labels, progress) if with_labels is not None else (0, [])
+            windows = [TaskWindow(address, first, count, view) for first, count in missing]
+            data = {window: _task_data(files, window, viewer) for window in windows}
+            objects, label_notes = _add_tasks(client, project, drive, data, with_labels, undo, progress)
             notes = (*drive.notes, *label_notes)
-            imported.append(ImportedSequence(drive.clip.name, address, len(task_ids), len(drive.windows), notes, objects))
+            imported.append(ImportedSequence(drive.clip.name, address, len(missing), len(drive.windows), notes, objects))
     return project, tuple(imported)
 
 
 @contextlib.contextmanager
 def _undone_on_failure() -> Iterator[list[Callable[[], None]]]:
-    """A list of steps to undo, taken back last first where the block fails. What cannot be undone does not hide why it failed."""
+    """A list of steps to undo, taken back last first where the block fails. What cannot be undone does not hide why it failed. An interrupt
+    undoes nothing: every step is whole, and the next import finds it done."""
     undo: list[Callable[[], None]] = []
     try:
         yield undo
+    except KeyboardInterrupt as interrupt:
+        raise ImportInterrupted from interrupt
     except BaseException:
         for step in reversed(undo):
             with contextlib.suppress(InputError, OSError):
@@ -168,24 +172,52 @@ def _undone_on_failure() -> Iterator[list[Callable[[], None]]]:
         raise
 
 
-def _annotate(
-    client: LabelStudioClient, drive: _Drive, tasks: Mapping[int, TaskWindow], with_labels: WithLabels, progress: Progress
+def _add_tasks(
+    client: LabelStudioClient,
+    project: Project,
+    drive: _Drive,
+    data: Mapping[TaskWindow, Mapping[str, object]],
+    with_labels: WithLabels | None,
+    undo: list[Callable[[], None]],
+    progress: Progress,
 ) -> tuple[int, list[str]]:
-    """The drive's labels as annotations of its new tasks: how many objects in all, and what was too much for the page."""
+    """New tasks, with the drive's labels as their annotations: how many objects in all, and what was too much for the page.
+
+    A task with labels is whole before the next one is begun, so that an interrupt leaves none without.
+    """
+    if with_labels is None:
+        task_ids = client.add_tasks(project, list(data.values()))
+        undo.append(lambda: client.delete_tasks(task_ids))
+        return 0, []
     objects, notes = 0, []
-    for done, (task_id, window) in enumerate(tasks.items(), start=1):
+    limit = f"for at most {with_labels.masks_per_task} masks (--masks-per-task)"
+    for done, (window, values) in enumerate(data.items(), start=1):
         clip = drive.clip.window(window.first_frame, window.frame_count)
         found = existing_regions(drive.masklets, window, clip, with_labels.predictor, with_labels.masks_per_task)
-        if found.regions:
-            client.add_annotation(task_id, found.regions)
+        with _taken_back_on_interrupt(client) as new:
+            new += client.add_tasks(project, [values])
+            undo.append(lambda added=new: client.delete_tasks(added))  # type: ignore[misc]
+            if found.regions:
+                client.add_annotation(new[0], found.regions)
         objects += found.objects
-        limit = f"for at most {with_labels.masks_per_task} masks (--masks-per-task)"
         if found.cuboids_alone:
-            notes.append(f"task {task_id}: {found.cuboids_alone} of {found.objects} labelled objects as cuboids alone, {limit}")
+            notes.append(f"task {new[0]}: {found.cuboids_alone} of {found.objects} labelled objects as cuboids alone, {limit}")
         if found.left_out:
-            notes.append(f"task {task_id}: {found.left_out} labelled objects without cuboids left out, {limit}")
-        progress(f"labels of {drive.clip.name}", done, len(tasks))
+            notes.append(f"task {new[0]}: {found.left_out} labelled objects without cuboids left out, {limit}")
+        progress(f"labels of {drive.clip.name}", done, len(data))
     return objects, notes
+
+
+@contextlib.contextmanager
+def _taken_back_on_interrupt(client: LabelStudioClient) -> Iterator[list[int]]:
+    """The numbers of tasks that are not whole before the block ends."""
+    task_ids: list[int] = []
+    try:
+        yield task_ids
+    except KeyboardInterrupt:
+        with contextlib.suppress(InputError):
+            client.delete_tasks(task_ids)
+        raise
 
 
 def _labels(drives: Sequence[_Drive], project: Project | None, options: ImportOptions) -> tuple[str, ...]:

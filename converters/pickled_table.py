@@ -41,6 +41,30 @@ def decompress(data: bytes, where: str) -> bytes:
     return content
 
 
+def number_column(table: Mapping[str, NDArray[np.generic]], name: str, where: str) -> NDArray[np.float64]:
+    """A column as numbers, which may be any. Raises InputError where there is none, or one of texts."""
+    column = _column(table, name, where)
+    if column.dtype.kind not in "fiub":
+        raise InputError(f"{where}: {name}", "a column of numbers", "one of texts")
+    return column.astype(np.float64)
+
+
+def text_column(table: Mapping[str, NDArray[np.generic]], name: str, where: str) -> list[str]:
+    """A column as texts. Raises InputError where there is none, or where one is empty, no text or not printable."""
+    texts: list[str] = []
+    for value in _column(table, name, where).tolist():
+        if not isinstance(value, str) or not value.strip() or not value.isprintable():
+            raise InputError(f"{where}: {name}", "texts that are not empty", repr(value)[:80])
+        texts.append(value)
+    return texts
+
+
+def _column(table: Mapping[str, NDArray[np.generic]], name: str, where: str) -> NDArray[np.generic]:
+    if name not in table:
+        raise InputError(f"{where}: {name}", "a column", "none among " + ", ".join(map(repr, table))[:200])
+    return table[name]
+
+
 class _ObjectType(NumberType):
     """The numpy type of Python objects: only texts, numbers and None come through."""
 

@@ -12,7 +12,7 @@ from backend.engine import predictor_of
 from backend.export import export_project
 from backend.label_studio import LabelStudioClient, LabelStudioError, Project
 from backend.preannotate import TaskOutcome, preannotate
-from backend.projects import ImportedSequence, ImportOptions, WithLabels, import_sequences
+from backend.projects import ImportedSequence, ImportInterrupted, ImportOptions, WithLabels, import_sequences
 from backend.settings import Settings
 from backend.staged_windows import staging_folder
 from converters.exports.formats import loss_note, parse_label_map
@@ -28,17 +28,21 @@ def run_import(arguments: argparse.Namespace, settings: Settings) -> int:
     masks_per_task = arguments.masks_per_task or settings.masks_per_task
     with_labels = WithLabels(predictor, masks_per_task, label_map) if arguments.with_labels else None
     with connection.client() as client, ProgressBars(hidden=arguments.json) as progress:
-        project, imported = import_sequences(
-            client,
-            arguments.project,
-            arguments.sequences,
-            data_root=connection.data_root(),
-            backend=backend,
-            model_version=predictor.version,
-            options=ImportOptions(labels, arguments.frames_per_task, arguments.overlap, arguments.range),
-            with_labels=with_labels,
-            progress=progress,
-        )
+        try:
+            project, imported = import_sequences(
+                client,
+                arguments.project,
+                arguments.sequences,
+                data_root=connection.data_root(),
+                backend=backend,
+                model_version=predictor.version,
+                options=ImportOptions(labels, arguments.frames_per_task, arguments.overlap, arguments.range),
+                with_labels=with_labels,
+                progress=progress,
+            )
+        except ImportInterrupted:
+            complain(f"what was made of project {arguments.project!r} so far stays; the same command goes on with it")
+            raise
         url = project_url(client, project)
     if arguments.json:
         say_json({"project_id": project.project_id, "url": url, "sequences": [asdict(sequence) for sequence in imported]})

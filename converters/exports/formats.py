@@ -72,14 +72,14 @@ _FORMATS: Mapping[LabelFormat, _Format] = {
     "waymo-4dseg": _Format(waymo_4dseg_label_files, "cuboids"),
     "cvat-datumaro": _Format(cvat_datumaro_files, "masks, points and scores"),
     "cvat-kitti-raw": _Format(cvat_tracklet_files, "masks, points, scores, and which object is which over gaps and changes of size"),
-    "supervisely": _Format(supervisely_files, "camera masks and scores"),
+    "supervisely": _Format(supervisely_files, "scores"),
     "segments": _Format(segments_files, "scores, and all but one owner of a point or pixel"),
 }
 
 
 def loss_note(label_format: LabelFormat, lost: str, output: str) -> str:
     """What a person is told of it."""
-    return f"note: {label_format} holds no {lost}; these are in {output}/{SIDECAR}"
+    return f"note: {label_format} cannot hold {lost}; these are in {output}/{SIDECAR}"
 
 
 def labels_as(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,13 @@ STAMP = ".made_of"
 def partial_directory(directory: Path) -> Path:
     """Where the folder is until it is whole."""
     return directory.with_name(f".{directory.name}.partial")
+
+
+def was_begun(directory: Path, made_of: str) -> bool:
+    """Whether an interrupted run with the same input left the folder to be gone on with."""
+    with contextlib.suppress(OSError):
+        return (partial_directory(directory) / STAMP).read_text(encoding="utf-8", errors="replace") == made_of
+    return False
 
 
 @contextlib.contextmanager
@@ -34,8 +42,8 @@ def resumable_directory(directory: str | Path, made_of: str, *, overwrite: bool 
     target = Path(directory)
     require_writable_target(target, overwrite=overwrite)
     partial = partial_directory(target)
-    begun = partial.is_dir() and (partial / STAMP).is_file()
-    if resume and begun and (partial / STAMP).read_text(encoding="utf-8", errors="replace") != made_of:
+    begun = (partial / STAMP).is_file()
+    if resume and begun and not was_begun(target, made_of):
         raise InputError(str(partial), "what an interrupted run with the same input and options left behind", "what another one did")
     if resume and not begun:
         raise InputError(str(partial), "what an interrupted run left behind (without --resume a new one begins)", "nothing")
@@ -47,6 +55,8 @@ def resumable_directory(directory: str | Path, made_of: str, *, overwrite: bool 
     try:
         with readable_errors(target):
             yield partial
+        if not was_begun(target, made_of):
+            raise InputError(str(partial), "what this run wrote", "that another run took it away meanwhile")
     except Exception:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -59,6 +69,6 @@ def resumable_directory(directory: str | Path, made_of: str, *, overwrite: bool 
 def write_whole(file: Path, data: bytes) -> None:
     """The file is there whole or not at all, whatever happens meanwhile."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f"{file.name}.unfinished")
+    unfinished = file.with_name(f"{file.name}.{os.getpid()}.unfinished")
     unfinished.write_bytes(data)
     unfinished.replace(file)

@@ -5,11 +5,11 @@
     NAME/annotation.json                     objects, and their figures by frame
     NAME/frame_pointcloud_map.json           {frame number: sweep}
     NAME/pointcloud/FRAME.pcd
-    NAME/related_images/FRAME_pcd/FRAME_CAMERA.png and FRAME_CAMERA.png.json
+    NAME/related_images/FRAME_pcd/FRAME_CAMERA.png, FRAME_CAMERA.png.json and, where objects are masked, FRAME_CAMERA.png.figures.json
 
-A figure is an object's cuboid on a frame (`cuboid_3d`) or its points (`point_cloud`, rows of the sweep); both hang on one object, so that
-its class is of the shape "any". A cuboid's x is its width and its y its length; with no turn it looks along +y. Layout:
-docs.supervisely.com, "Point Cloud Episodes".
+A figure is an object's cuboid on a frame (`cuboid_3d`), its points (`point_cloud`, rows of the sweep) or its mask in an image (`bitmap`);
+all hang on one object, so that its class is of the shape "any". A cuboid's x is its width and its y its length; with no turn it looks along
++y. Layout: docs.supervisely.com, "Point Cloud Episodes".
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
+from functools import partial
 
 import numpy as np
 
@@ -26,21 +27,21 @@ from converters.exports.recorded_files import frame_names, image_file
 from converters.exports.tokens import token
 from converters.exports.whole_output import FileContent, file_name
 from converters.point_cloud_files import format_pcd
+from converters.sequences.bitmap_figures import encode_bitmap
 from sam4d.geometry import wrap_angle
-from sam4d.structures import Camera, Clip, Cuboid, Masklet, Sweep
+from sam4d.structures import Camera, CameraMasks, Clip, Cuboid, Masklet, Sweep
 
 PROJECT_TYPE = "point_cloud_episodes"
 QUARTER_TURN_RAD = float(np.pi / 2)
 """From the direction in which a cuboid without a turn looks (+y) to that of ours (+x)."""
 
-
-CUBOID, POINTS = "cuboid_3d", "point_cloud"
+CUBOID, POINTS, BITMAP = "cuboid_3d", "point_cloud", "bitmap"
 TIMES_END_NS = 253_402_300_800 * 10**9
 """The year 10000, in which ISO 8601's years of four digits end."""
 
 
 def supervisely_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, FileContent]:
-    """A clip with its cuboids and points, {relative path: content}; sweeps and images are read when their files are written.
+    """A clip with its cuboids, points and masks, {relative path: content}; sweeps and images are read when their files are written.
 
     Raises:
         InputError: two masklets with one object id.
@@ -76,7 +77,8 @@ def supervisely_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, File
         f"{episode}/annotation.json": json_file(annotation),
         f"{episode}/frame_pointcloud_map.json": _json_bytes({str(index): f"{each}.pcd" for index, each in enumerate(names)}),
     }
-    for frame, each in zip(clip.frames, names, strict=True):
+    for index, (frame, each) in enumerate(zip(clip.frames, names, strict=True)):
+        masked = any(index in masklet.masks for masklet in masklets)
         files[f"{episode}/pointcloud/{each}.pcd"] = _pcd(frame.load_sweep)
         for camera, load in frame.load_images.items():
             ending, read = image_file(load)
@@ -84,6 +86,8 @@ def supervisely_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, File
             place = f"{episode}/related_images/{each}_pcd/{image}"
             files[place] = read
             files[f"{place}.json"] = _json_bytes(_image(clip.cameras[camera], image, frame.timestamp_ns))
+            if masked:
+                files[f"{place}.figures.json"] = json_file(JsonArray(partial(_image_figures, clip, masklets, index, camera)))
     return files
 
 
@@ -125,6 +129,23 @@ def _figures(clip: Clip, masklet: Masklet, frame_index: int) -> Iterator[dict[st
             if kind == CUBOID
             else {"indices": np.flatnonzero(masklet.masks[frame_index].lidar_mask).tolist()},
         }
+
+
+def _image_figures(clip: Clip, masklets: Sequence[Masklet], frame_index: int, camera: str) -> Iterator[dict[str, object]]:
+    for masklet in masklets:
+        masks = masklet.masks.get(frame_index)
+        if masks is None or camera not in masks.camera_masks:
+            continue
+        assert isinstance(masks.camera_masks, CameraMasks)
+        _, top, left, part = masks.camera_masks.crops[camera]
+        if part.size:
+            yield {
+                "objectKey": _object_key(clip, masklet),
+                "geometryType": BITMAP,
+                "geometry": {"bitmap": encode_bitmap(part, left, top)},
+                "meta": {},
+                "tags": [],
+            }
 
 
 def _figure_key(clip: Clip, masklet: Masklet, frame_index: int, kind: str) -> str:

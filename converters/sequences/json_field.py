@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sam4d.structures import InputError
+
+LARGEST = 1e12
+"""No number of a recording is larger: metres, pixels, or seconds since 1970. Products of a few such numbers stay finite."""
+FINITE_NUMBER = f"a finite number, at most {LARGEST:.0e} in size".replace("e+", "e")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class JsonField:
         """Whether this object holds the key with another value than null."""
         return isinstance(self.value, dict) and self.value.get(key) is not None
 
+    def require(self, *keys: str) -> None:
+        """Raises InputError where this object lacks one of the keys."""
+        for key in keys:
+            _ = self[key]
+
     def __getitem__(self, key: str | int) -> JsonField:
         if isinstance(key, int):
             return JsonField(self._list()[key], self.file, f"{self.path}[{key}]")
@@ -76,10 +83,10 @@ class JsonField:
         return self.value
 
     def number(self) -> float:
-        """A finite number."""
+        """A finite number, of a size that a recording may hold (`LARGEST`)."""
         value = self.value
-        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > sys.float_info.max or math.isnan(value):
-            raise self.wrong("a finite number")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -LARGEST <= value <= LARGEST:
+            raise self.wrong(FINITE_NUMBER)
         return float(value)
 
     def numbers(self, *lengths: int) -> tuple[float, ...]:

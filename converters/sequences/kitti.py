@@ -211,4 +211,4 @@ def _text(folder: Path, name: str) -> str:
 
 
 def _bytes(folder: Path, name: str) -> bytes:
-    return read_file(lambda path: (folder / path).read_bytes(), name, str(folder))
+    return read_file(FolderReader(folder.resolve()), name, str(folder))

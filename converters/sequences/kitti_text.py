@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from converters.sequences.rigid import are_usual
 from sam4d.geometry import SE3, Float64Array
 from sam4d.structures import InputError
 
@@ -34,7 +35,7 @@ def calibrated(entries: Mapping[str, Sequence[str]], keys: Sequence[str], shape:
         raise InputError(f"{where}: {key}", "numbers", " ".join(entries[key])[:80]) from None
     if values.size != math.prod(shape):
         raise InputError(f"{where}: {key}", f"{math.prod(shape)} numbers", str(values.size))
-    if not np.isfinite(values).all():
+    if not are_usual(values):
         raise InputError(f"{where}: {key}", "finite numbers", " ".join(entries[key])[:80])
     return values.reshape(shape)
 
@@ -65,7 +66,7 @@ def parse_oxts(data: bytes, where: str) -> Float64Array:
             values = [float(word) for word in words[:6]]
         except ValueError:
             raise InputError(f"{where}: line {number}", "numbers", repr(line[:40])) from None
-        if len(words) < 6 or not np.isfinite(values).all() or not abs(values[0]) < 90:
+        if len(words) < 6 or not are_usual(np.array(values)) or not abs(values[0]) < 90:
             raise InputError(f"{where}: line {number}", f"{OXTS_VALUES} numbers: lat lon alt roll pitch yaw ...", repr(line[:40]))
         records.append(values)
     return np.array(records, dtype=np.float64).reshape(-1, 6)

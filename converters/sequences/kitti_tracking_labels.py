@@ -6,6 +6,7 @@ from pathlib import Path
 
 from converters.kitti_lines import KittiObject, parse_label_line
 from converters.sequences.kitti_text import parse_calibration
+from converters.sequences.sequence_folder import FolderReader, read_file
 from sam4d.structures import InputError
 
 
@@ -28,8 +29,6 @@ def read_kitti_tracking(directory: str | Path, name: str) -> tuple[KittiObject, 
 
 def _read_text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(str(file), "a readable file", (error.strerror or str(error)).lower()) from None
+        return read_file(FolderReader(file.parent.resolve()), file.name, str(file.parent)).decode("utf-8")
     except UnicodeDecodeError:
         raise InputError(str(file), "a text", "bytes that are not UTF-8") from None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 from converters.coco_rle import decode_rle
 from converters.packed_masks import MaskStore, PackedMasks
 from converters.point_cloud_files import POINTS_LIMIT
 from converters.sequences.json_field import JsonField
-from converters.sequences.sequence_folder import SEQUENCE_FILE, read_file
+from converters.sequences.json_stream import JsonStream
+from converters.sequences.sequence_folder import SEQUENCE_FILE, FolderReader, read_file
 from sam4d.structures import Clip, Cuboid, InputError, LabelledCuboid, Masklet, ObjectMasks
 
 CUBOIDS_FILE = "labels/cuboids.json"
@@ -36,36 +39,74 @@ def read_cuboid_labels(path: str | Path) -> tuple[tuple[LabelledCuboid, ...] | N
 def read_masklets(path: str | Path, clip: Clip, store: MaskStore | None = None) -> tuple[Masklet, ...]:
     """The objects of a labelled sequence folder, in the file's order; the inverse of `converters.exports.write_labels`.
 
+    Masks are read one frame at a time and kept packed, so that what this takes does not grow with the length of the drive.
+
     Args:
         path: the sequence folder or its masks.json; cuboids.json beside it gives the cuboids, by track id.
         clip: the sequence itself, whose cameras, frames and sweeps give the masks their shapes. Sweeps are not read.
         store: where the masks lie; None for one of their own.
 
     Raises:
-        InputError: naming file and field: not this layout, a frame or camera that the clip does not have, a mask of another size
-            than its image, point masks of different lengths on one frame.
+        InputError: naming file and field: not this layout, a frame or camera that the clip does not have, a frame twice, a mask of
+            another size than its image, point masks of different lengths on one frame.
     """
     file = _label_file(Path(path), MASKS_FILE)
-    root = JsonField.parse(_read(file), str(file))
-    if root["version"].value != MASKS_VERSION:
-        raise root["version"].wrong(f"layout version {MASKS_VERSION}")
-    cuboids = _cuboids_by_track(file.with_name(Path(CUBOIDS_FILE).name), len(clip))
     store = store or MaskStore()
     masklets: dict[int, Masklet] = {}
     point_counts: dict[int, int] = {}
-    for item in root["objects"].elements():
-        object_id = item["object_id"].integer(0)
-        if object_id in masklets:
-            raise item["object_id"].wrong("object ids that differ")
-        masks = PackedMasks(store=store)
-        for entry in item["frames"].elements():
-            shown = _object_masks(entry, object_id, clip, point_counts)
-            masks[shown.frame_index] = shown
-        masklets[object_id] = Masklet(object_id, item["label"].text(), masks, cuboids.get(item["track_id"].text(), {}))
+    with JsonStream.open(file) as document:
+        cuboids = _cuboids_by_track(file.with_name(Path(CUBOIDS_FILE).name), len(clip))
+        known: dict[str, object] = {}
+        for key in document.members():
+            if key == "version":
+                known[key] = _version(document.value())
+            elif key == "objects":
+                known[key] = None
+                for _ in document.elements():
+                    masklet = _masklet(document, clip, store, point_counts, cuboids, masklets)
+                    masklets[masklet.object_id] = masklet
+        document.here(known).require("version", "objects")
     return tuple(masklets.values())
 
 
-def _object_masks(entry: JsonField, object_id: int, clip: Clip, point_counts: dict[int, int]) -> ObjectMasks:
+def _version(field: JsonField) -> int:
+    if field.value != MASKS_VERSION:
+        raise field.wrong(f"layout version {MASKS_VERSION}")
+    return MASKS_VERSION
+
+
+def _masklet(
+    document: JsonStream,
+    clip: Clip,
+    store: MaskStore,
+    point_counts: dict[int, int],
+    cuboids: Mapping[str, dict[int, Cuboid]],
+    others: Container[int],
+) -> Masklet:
+    """The object that comes next; others: the ids of those before."""
+    masks = PackedMasks(store=store)
+    known: dict[str, object] = {}
+    for key in document.members():
+        if key in ("object_id", "track_id", "label"):
+            known[key] = document.value().value
+        elif key == "frames":
+            known[key] = None
+            for _ in document.elements():
+                entry = document.value()
+                shown = _object_masks(entry, clip, point_counts)
+                if shown.frame_index in masks:
+                    raise entry["frame_index"].wrong("frames that differ")
+                masks[shown.frame_index] = shown
+    item = document.here(known)
+    item.require("object_id", "track_id", "label", "frames")
+    object_id = item["object_id"].integer(0)
+    if object_id in others:
+        raise item["object_id"].wrong("object ids that differ")
+    return Masklet(object_id, item["label"].text(), masks.as_object(object_id), cuboids.get(item["track_id"].text(), {}))
+
+
+def _object_masks(entry: JsonField, clip: Clip, point_counts: dict[int, int]) -> ObjectMasks:
+    """An object on one frame; its number is not known yet, and 0 here."""
     frame_index = entry["frame_index"].integer(0, len(clip) - 1)
     camera_masks = {}
     for name, rle in entry["cameras"].items():
@@ -79,7 +120,7 @@ def _object_masks(entry: JsonField, object_id: int, clip: Clip, point_counts: di
     score = entry["score"].number()
     if not 0 <= score <= 1:
         raise entry["score"].wrong("a score from 0 to 1")
-    return ObjectMasks(object_id, frame_index, camera_masks, lidar_mask, score)
+    return ObjectMasks(0, frame_index, camera_masks, lidar_mask, score)
 
 
 def _cuboids_by_track(file: Path, frame_count: int) -> dict[str, dict[int, Cuboid]]:
@@ -105,9 +146,14 @@ def _labelled_cuboid(field: JsonField) -> LabelledCuboid:
 
 
 def _label_file(path: Path, name: str) -> Path:
-    if path.name == SEQUENCE_FILE:
-        path = path.parent
-    return path / name if path.is_dir() else path
+    """The file of labels of a sequence folder, its sequence.json or itself. Raises InputError where it is a link out of the folder."""
+    folder = path.parent if path.name == SEQUENCE_FILE else path
+    file = folder / name if folder.is_dir() else path
+    root = folder if folder.is_dir() else path.parent
+    # What is not there is said when it is read.
+    with contextlib.suppress(OSError):
+        FolderReader(root.resolve()).locate(str(file.relative_to(root)))
+    return file
 
 
 def _read(file: Path) -> bytes:

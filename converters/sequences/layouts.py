@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from converters.sequences.argoverse import argoverse_folder, argoverse_names, open_argoverse, read_argoverse_labels
+from converters.sequences.cuboid_tracks import cuboid_masklets
 from converters.sequences.kitti import (
     is_kitti_raw,
     kitti_tracking_names,
@@ -15,12 +16,14 @@ from converters.sequences.kitti import (
 )
 from converters.sequences.labels import CUBOIDS_FILE, MASKS_FILE, read_cuboid_labels, read_masklets
 from converters.sequences.nuscenes import find_nuscenes, nuscenes_names, open_nuscenes, read_nuscenes_labels
-from converters.sequences.pandaset import open_pandaset, pandaset_folder, pandaset_names, read_pandaset_labels
+from converters.sequences.pandaset import open_pandaset, pandaset_folder, pandaset_names
+from converters.sequences.pandaset_labels import read_pandaset_labels
 from converters.sequences.plain_folder import find_sweeps, open_plain_folder
 from converters.sequences.sequence_folder import SEQUENCE_FILE, open_sequence_folder
-from converters.sequences.supervisely import open_supervisely, read_supervisely_labels, supervisely_folder, supervisely_names
+from converters.sequences.supervisely import open_supervisely, supervisely_folder, supervisely_names
+from converters.sequences.supervisely_labels import read_supervisely_labels
 from converters.sequences.waymo_4dseg import META, open_waymo_4dseg, read_waymo_4dseg_labels, waymo_4dseg_names
-from sam4d.structures import Clip, Cuboid, InputError, LabelledCuboid, Masklet
+from sam4d.structures import Clip, InputError, Masklet
 
 LAYOUTS = (
     "sequence folder, Waymo-4DSeg, KITTI raw, KITTI tracking, nuScenes, Argoverse 2, PandaSet, Supervisely episodes, "
@@ -95,23 +98,10 @@ def read_labels(path: str | Path, clip: Clip, name: str | None = None) -> tuple[
     if logs:
         return cuboid_masklets(read_argoverse_labels(argoverse_folder(place, _chosen(logs, name, path)), clip))
     if drives:
-        return cuboid_masklets(read_pandaset_labels(pandaset_folder(place, _chosen(drives, name, path)), clip))
+        return read_pandaset_labels(pandaset_folder(place, _chosen(drives, name, path)), clip)
     if episodes:
         return read_supervisely_labels(supervisely_folder(place, _chosen(episodes, name, path)), clip)
     return ()
-
-
-def cuboid_masklets(frames: Sequence[Sequence[LabelledCuboid] | None]) -> tuple[Masklet, ...]:
-    """Labelled cuboids by frame -> one masklet per track, without masks. A track keeps its name where that is a number above 0."""
-    cuboids: dict[str, dict[int, Cuboid]] = {}
-    labels: dict[str, str] = {}
-    for frame_index, labelled in enumerate(frames):
-        for item in labelled or ():
-            cuboids.setdefault(item.track_id, {})[frame_index] = item.cuboid
-            labels.setdefault(item.track_id, item.label)
-    keep = all(track.isdecimal() and int(track) > 0 and str(int(track)) == track for track in cuboids)
-    ids = {track: int(track) if keep else place for place, track in enumerate(cuboids, start=1)}
-    return tuple(Masklet(ids[track], labels[track], {}, by_frame) for track, by_frame in cuboids.items())
 
 
 def _waymo_place(path: Path) -> tuple[Path | None, str | None]:

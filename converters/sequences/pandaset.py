@@ -1,21 +1,19 @@
-"""PandaSet read: `lidar/NN.pkl.gz`, `camera/NAME/NN.jpg`, `annotations/cuboids/NN.pkl.gz`, poses, intrinsics and times as JSON.
+"""PandaSet read: `lidar/NN.pkl.gz`, `camera/NAME/NN.jpg`, poses, intrinsics and times as JSON.
 
-Sweeps and cuboids lie in the world frame; here they are brought into the LiDAR frame of their sweep. Every image has its own pose, at its
+Sweeps lie in the world frame; here they are brought into their own LiDAR frame. Every image has its own pose, at its
 own time: a clip's cameras are fixed to the LiDAR at the middle of what these poses say. The points of both LiDARs are kept, row for row.
 Layout: the PandaSet development kit.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from converters.pickled_table import decompress, load_table
+from converters.pickled_table import decompress, load_table, number_column
 from converters.point_cloud_files import POINTS_LIMIT
 from converters.sequences.image_file import image_size
 from converters.sequences.json_field import JsonField
@@ -29,13 +27,10 @@ from converters.sequences.sequence_folder import (
     require_camera_name,
 )
 from sam4d.geometry import SE3
-from sam4d.structures import Camera, Clip, Cuboid, Float32Array, Frame, InputError, LabelledCuboid, Sweep, UInt8Array
+from sam4d.structures import Camera, Clip, Float32Array, Frame, InputError, Sweep, UInt8Array
 
 POSES = "lidar/poses.json"
 TIMES = "lidar/timestamps.json"
-CUBOIDS = "annotations/cuboids"
-FRONT_LIDAR = 1
-"""Which sensor saw a cuboid that is labelled twice: 0 the turning LiDAR, 1 the one that looks ahead; -1 where it is labelled once."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +42,14 @@ class WorldSweep:
     def __call__(self, data: bytes, where: str) -> Sweep:
         """A gzipped table with the columns x, y, z and, where there is one, i (intensity)."""
         table = load_table(decompress(data, where), where)
-        world_m = np.stack([_numbers(table, name, where) for name in "xyz"], axis=1)
+        world_m = np.stack([number_column(table, name, where) for name in "xyz"], axis=1)
         if len(world_m) > POINTS_LIMIT:
             raise InputError(where, f"at most {POINTS_LIMIT} points", str(len(world_m)))
-        points_m: Float32Array = self.world_SE3_lidar.inverse().apply(world_m).astype(np.float32)
-        return Sweep(points_m, _numbers(table, "i", where).astype(np.float32) if "i" in table else None)
+        intensity = number_column(table, "i", where) if "i" in table else None
+        # What no float32 holds becomes infinite, and belongs to no object.
+        with np.errstate(over="ignore", invalid="ignore"):
+            points_m: Float32Array = self.world_SE3_lidar.inverse().apply(world_m).astype(np.float32)
+            return Sweep(points_m, None if intensity is None else intensity.astype(np.float32))
 
 
 def pandaset_names(root: Path) -> list[str]:
@@ -96,69 +94,6 @@ def open_pandaset(folder: Path) -> Clip:
         load_sweep = SweepFile(reader, f"lidar/{stem}.pkl.gz", str(folder), WorldSweep(pose))
         frames.append(Frame(load_sweep, load_images, pose, times_ns.get(stem)))
     return Clip(folder.resolve().name, cameras, tuple(frames), forward_from_motion([frame.world_SE3_lidar for frame in frames]))
-
-
-def read_pandaset_labels(folder: Path, clip: Clip) -> tuple[tuple[LabelledCuboid, ...] | None, ...]:
-    """The cuboids by frame, None where the frame has no file. Of an object that is labelled once per LiDAR, that of the turning one counts.
-
-    Raises:
-        InputError: naming file and column: a missing column, a value that is no number, a negative size.
-    """
-    reader = FolderReader(folder.resolve())
-    frames: list[tuple[LabelledCuboid, ...] | None] = []
-    for frame in clip.frames:
-        assert isinstance(frame.load_sweep, SweepFile)
-        assert frame.world_SE3_lidar is not None
-        path = f"{CUBOIDS}/{Path(frame.load_sweep.path).name}"
-        if not (folder / path).is_file():
-            frames.append(None)
-            continue
-        where = f"{folder}/{path}"
-        table = load_table(decompress(read_file(reader, path, str(folder)), where), where)
-        frames.append(_cuboids(table, frame.world_SE3_lidar.inverse(), where))
-    return tuple(frames)
-
-
-def _cuboids(table: dict[str, NDArray[np.generic]], lidar_SE3_world: SE3, where: str) -> tuple[LabelledCuboid, ...]:
-    tracks, labels = _texts(table, "uuid", where), _texts(table, "label", where)
-    centers_m = np.stack([_numbers(table, f"position.{axis}", where) for axis in "xyz"], axis=1)
-    # Width, length, height; the yaw is that of the length, counted from +y.
-    sizes_m = np.stack([_numbers(table, f"dimensions.{axis}", where) for axis in "yxz"], axis=1)
-    yaws_rad = _numbers(table, "yaw", where) + math.pi / 2
-    for name, values in (("position", centers_m), ("dimensions", sizes_m), ("yaw", yaws_rad)):
-        if not np.isfinite(values).all() or (name == "dimensions" and len(values) and values.min() < 0):
-            raise InputError(f"{where}: {name}", "finite numbers" + (" from 0 on" if name == "dimensions" else ""), "others")
-    doubled = np.zeros(len(tracks), dtype=np.bool_)
-    if "cuboids.sensor_id" in table and "cuboids.sibling_id" in table:
-        named = set(tracks)
-        siblings = [str(sibling) in named for sibling in table["cuboids.sibling_id"].tolist()]
-        doubled = (_numbers(table, "cuboids.sensor_id", where) == FRONT_LIDAR) & np.array(siblings, dtype=np.bool_)
-    labelled = []
-    for row in np.flatnonzero(~doubled).tolist():
-        x, y, z = centers_m[row].tolist()
-        length, width, height = sizes_m[row].tolist()
-        cuboid = Cuboid((x, y, z), (length, width, height), float(yaws_rad[row])).moved(lidar_SE3_world)
-        labelled.append(LabelledCuboid(tracks[row], labels[row], cuboid))
-    return tuple(labelled)
-
-
-def _numbers(table: dict[str, NDArray[np.generic]], name: str, where: str) -> NDArray[np.float64]:
-    if name not in table:
-        raise InputError(f"{where}: {name}", "a column", "none among " + ", ".join(map(repr, table))[:200])
-    if table[name].dtype.kind not in "fiub":
-        raise InputError(f"{where}: {name}", "a column of numbers", "one of texts")
-    return table[name].astype(np.float64)
-
-
-def _texts(table: dict[str, NDArray[np.generic]], name: str, where: str) -> list[str]:
-    if name not in table:
-        raise InputError(f"{where}: {name}", "a column", "none among " + ", ".join(map(repr, table))[:200])
-    texts: list[str] = []
-    for value in table[name].tolist():
-        if not isinstance(value, str) or not value.strip() or not value.isprintable():
-            raise InputError(f"{where}: {name}", "texts that are not empty", repr(value)[:80])
-        texts.append(value)
-    return texts
 
 
 def _camera(reader: FolderReader, folder: Path, name: str, images: dict[str, str], world_SE3_lidar: dict[str, SE3]) -> Camera:

@@ -1,5 +1,5 @@
 """A plain folder of sweeps and images: `pointcloud/*.pcd` and `related_images/NAME_pcd/CAMERA.jpg` as people upload them to CVAT, or
-`images/CAMERA/NAME.png`.
+`images/CAMERA/NAME.png`. Where there is one camera and one image beside a sweep, the image may have any name.
 
 `calibration.json` beside them has the cameras as in a `sequence.json` (`{"cameras": {...}, "forward": ...}`); without it the drive has no
 cameras, because an image whose place is not known says nothing about the points. `poses.txt`, one line per sweep, holds world_SE3_lidar
@@ -65,7 +65,7 @@ def open_plain_folder(folder: Path) -> Clip:
     for sweep, pose in zip(sweeps, poses, strict=True):
         load_images: dict[str, Callable[[], UInt8Array]] = {}
         for name, camera in cameras.items():
-            image = _image(folder, Path(sweep).stem, name)
+            image = _image(folder, Path(sweep).stem, name, alone=len(cameras) == 1)
             if image is not None:
                 load_images[name] = ImageFile(reader, image, str(folder), camera)
         parse = SWEEP_PARSERS[Path(sweep).suffix.lower()]
@@ -73,13 +73,15 @@ def open_plain_folder(folder: Path) -> Clip:
     return Clip(folder.resolve().name, cameras, tuple(frames), forward or forward_from_motion(poses))
 
 
-def _image(folder: Path, stem: str, camera: str) -> str | None:
+def _image(folder: Path, stem: str, camera: str, *, alone: bool) -> str | None:
+    """alone: there is no other camera."""
     for place, name in ((folder / "related_images" / f"{stem}_pcd", camera), (folder / "images" / camera, stem)):
         for ending in IMAGE_ENDINGS:
             file = place / f"{name}{ending}"
             if file.is_file():
                 return file.relative_to(folder).as_posix()
-    return None
+    beside = sorted(file for file in (folder / "related_images" / f"{stem}_pcd").glob("*") if file.suffix.lower() in IMAGE_ENDINGS)
+    return beside[0].relative_to(folder).as_posix() if alone and len(beside) == 1 else None
 
 
 def _poses(folder: Path, reader: FolderReader, count: int) -> list[SE3 | None]:

@@ -6,11 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sam4d.geometry import SE3
+from converters.sequences.json_field import LARGEST
+from sam4d.geometry import SE3, Float64Array
 from sam4d.structures import Cuboid, InputError
 
 ROUNDED = 1e-2
 """A matrix farther from a rotation than this was not just rounded."""
+
+
+def are_usual(values: Float64Array) -> bool:
+    """Whether all numbers are finite and of a size that a recording may hold."""
+    return bool((np.abs(values) <= LARGEST).all())
 
 
 def rigid(matrix: object, where: str) -> SE3:
@@ -21,9 +27,9 @@ def rigid(matrix: object, where: str) -> SE3:
     """
     try:
         values = np.asarray(matrix, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(where, "a 4 x 4 matrix of numbers", "something else") from None
-    if values.shape not in ((3, 4), (4, 4)) or not np.isfinite(values).all():
+    if values.shape not in ((3, 4), (4, 4)) or not are_usual(values):
         raise InputError(where, "a 4 x 4 matrix of finite numbers", f"shape {values.shape}")
     u, _, vt = np.linalg.svd(values[:3, :3])
     rotation = u @ vt
@@ -44,7 +50,7 @@ def mean_pose(poses: Sequence[SE3], where: str) -> SE3:
 
 def pose_of(quaternion_wxyz: Sequence[float], translation_m: Sequence[float], where: str) -> SE3:
     """A rotation as a quaternion and a translation. Raises InputError where the quaternion is not of length 1."""
-    if not np.isfinite(translation_m).all():
+    if not are_usual(np.asarray(translation_m, dtype=np.float64)):
         raise InputError(where, "a translation of finite numbers", str(list(translation_m)))
     try:
         return SE3.from_quaternion(quaternion_wxyz, translation_m)

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
@@ -35,6 +36,9 @@ LEAST_MOTION_M = 0.5
 
 _CAMERA_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _DISTORTION_LENGTHS = (0, 5)
+_STRONGEST_DISTORTION = 1e4
+_NAME_BYTES = 255
+"""The longest name of a file that file systems take."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,14 @@ def read_file(read_bytes: ReadBytes, path: str, where: str) -> bytes:
         raise InputError(f"{where}/{path}", "a readable file", _reason(error)) from None
 
 
+def open_file(file: Path) -> BufferedReader:
+    """A file to be read from its beginning; what keeps it from that as an InputError."""
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise InputError(str(file), "a readable file", _reason(error)) from None
+
+
 def pose_from_json(field: JsonField) -> SE3:
     """{"rotation_wxyz": [w, x, y, z], "translation_m": [x, y, z]}. Raises InputError where it is no rigid transform."""
     rotation, translation_m = field["rotation_wxyz"], field["translation_m"].numbers(3)
@@ -190,6 +202,11 @@ def camera_from_json(name: str, field: JsonField) -> Camera:
     for key in ("fx", "fy"):
         if intrinsics[key] <= 0:
             raise field["intrinsics"][key].wrong("a focal length above 0 pixels")
+    distortion = field["distortion"].numbers(*_DISTORTION_LENGTHS) if field.has("distortion") else ()
+    if any(abs(value) > _STRONGEST_DISTORTION for value in distortion):
+        raise InputError(
+            field["distortion"].where, f"numbers from -{_STRONGEST_DISTORTION:g} to {_STRONGEST_DISTORTION:g}", str(distortion)
+        )
     return Camera(
         name=name,
         width_px=width_px,
@@ -199,7 +216,7 @@ def camera_from_json(name: str, field: JsonField) -> Camera:
         cx_px=intrinsics["cx"],
         cy_px=intrinsics["cy"],
         lidar_SE3_cam=pose_from_json(field["lidar_SE3_cam"]),
-        distortion=field["distortion"].numbers(*_DISTORTION_LENGTHS) if field.has("distortion") else (),
+        distortion=distortion,
     )
 
 
@@ -230,7 +247,8 @@ def path_inside(field: JsonField) -> str:
     """A path below the sequence, with forward slashes, the same on every system and in an address."""
     text = field.text()
     path = PurePosixPath(text)
-    if path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text or str(path) == ".":
+    too_long = any(len(part.encode()) > _NAME_BYTES for part in path.parts)
+    if path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text or str(path) == "." or too_long:
         raise field.wrong("a path inside the sequence's folder")
     return str(path)
 

@@ -1,8 +1,8 @@
 """Supervisely episodes read: `meta.json`; per episode `annotation.json`, `frame_pointcloud_map.json`, `pointcloud/`, `related_images/`.
 
 An image's place stands beside it (`IMAGE.json`: deviceId, intrinsicMatrix, extrinsicMatrix from the cloud to the camera); images without
-one are left out. A camera is fixed to the LiDAR at the middle of what its images say. There are no ego poses. Of the figures, cuboids
-and point clouds are read. Layout: developer.supervisely.com, "Point Cloud Episode Annotation".
+one are left out. A camera is fixed to the LiDAR at the middle of what its images say. There are no ego poses. Layout:
+developer.supervisely.com, "Point Cloud Episode Annotation".
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.packed_masks import MaskStore, PackedMasks
 from converters.sequences.image_file import image_size
 from converters.sequences.json_field import JsonField
 from converters.sequences.rigid import mean_pose, rigid
 from converters.sequences.sequence_folder import FolderReader, ImageFile, SweepFile, path_inside, read_file, require_camera_name
-from sam4d.geometry import SE3, BoolArray, Float64Array
-from sam4d.structures import Camera, Clip, Cuboid, Frame, InputError, Masklet, ObjectMasks, UInt8Array
+from sam4d.geometry import SE3, Float64Array
+from sam4d.structures import Camera, Clip, Frame, InputError, UInt8Array
 
-ANNOTATION, FRAMES, META = "annotation.json", "frame_pointcloud_map.json", "meta.json"
+FRAMES = "frame_pointcloud_map.json"
 SWEEPS, IMAGES = "pointcloud", "related_images"
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
@@ -46,7 +45,7 @@ def open_supervisely(folder: Path) -> Clip:
         InputError: naming file and field: no frames, a path outside the episode, a matrix that is none, an image that is broken.
     """
     reader = FolderReader(folder.resolve())
-    sweeps = _sweeps(reader, folder)
+    sweeps = sweeps_by_number(reader, folder)
     lenses: dict[str, tuple[Float64Array, str]] = {}
     placed: dict[str, list[SE3]] = {}
     shown: list[dict[str, str]] = []
@@ -84,65 +83,11 @@ def open_supervisely(folder: Path) -> Clip:
     return Clip(folder.resolve().name, cameras, tuple(frames))
 
 
-def read_supervisely_labels(folder: Path, clip: Clip) -> tuple[Masklet, ...]:
-    """The objects of an episode that have a figure, in the file's order, numbered from 1: cuboids and, as masks, point clouds.
-
-    A cuboid's dimensions are width, length and height (x, y, z), its length lies along its y axis, and only the turn about z counts.
-
-    Raises:
-        InputError: naming file and field: an object or class that is not there, a frame that the episode does not have, points that the
-            sweep does not have, two cuboids of one object on one frame.
-    """
-    reader = FolderReader(folder.resolve())
-    index_of = {number: index for index, number in enumerate(_sweeps(reader, folder))}
-    root = JsonField.parse(read_file(reader, ANNOTATION, str(folder)), f"{folder}/{ANNOTATION}")
-    classes = _classes(folder)
-    labels: dict[str, str] = {}
-    for item in root["objects"].elements():
-        if classes is not None and item["classTitle"].value not in classes:
-            raise item["classTitle"].wrong(f"one of the classes {', '.join(sorted(classes))[:200] or '(there are none)'} of {META}")
-        labels[item["key"].text()] = item["classTitle"].text()
-    cuboids: dict[str, dict[int, Cuboid]] = {key: {} for key in labels}
-    store = MaskStore()
-    points: dict[str, PackedMasks] = {key: PackedMasks(store=store) for key in labels}
-    for entry in root["frames"].elements():
-        number = entry["index"].integer(0)
-        if number not in index_of:
-            raise entry["index"].wrong(f"a frame of {FRAMES}")
-        frame_index, point_count = index_of[number], None
-        for figure in entry["figures"].elements():
-            key = figure["objectKey"]
-            if key.text() not in labels:
-                raise key.wrong("the key of one of the objects")
-            kind, geometry = figure["geometryType"].text(), figure["geometry"]
-            if kind == "cuboid_3d":
-                if frame_index in cuboids[key.text()]:
-                    raise key.wrong("one cuboid per object and frame")
-                cuboids[key.text()][frame_index] = _cuboid(geometry)
-            elif kind == "point_cloud":
-                if point_count is None:
-                    point_count = len(clip.frames[frame_index].load_sweep())
-                masks = points[key.text()]
-                mask: BoolArray = masks[frame_index].lidar_mask if frame_index in masks else np.zeros(point_count, dtype=np.bool_)
-                mask[_indices(geometry["indices"], point_count)] = True
-                masks[frame_index] = ObjectMasks(0, frame_index, {}, mask, 1.0)
-    objects = [key for key in labels if cuboids[key] or points[key]]
-    return tuple(
-        Masklet(
-            object_id,
-            labels[key],
-            points[key].as_object(object_id),
-            dict(sorted(cuboids[key].items())),
-        )
-        for object_id, key in enumerate(objects, start=1)
-    )
-
-
 def _is_episode(folder: Path) -> bool:
     return (folder / FRAMES).is_file() and (folder / SWEEPS).is_dir()
 
 
-def _sweeps(reader: FolderReader, folder: Path) -> dict[int, str]:
+def sweeps_by_number(reader: FolderReader, folder: Path) -> dict[int, str]:
     """{number of the frame: the sweep's path}, ascending."""
     root = JsonField.parse(read_file(reader, FRAMES, str(folder)), f"{folder}/{FRAMES}")
     sweeps = {}
@@ -182,25 +127,3 @@ def _time_ns(meta: JsonField) -> int | None:
     except ValueError:
         raise meta["timestamp"].wrong("a time") from None
     return seconds * 10**9 + int((parts[2] or "").ljust(9, "0"))
-
-
-def _classes(folder: Path) -> set[str] | None:
-    """The titles of the project's classes; None where its meta.json is not there."""
-    if not (folder.resolve().parent / META).is_file():
-        return None
-    file = folder.resolve().parent / META
-    root = JsonField.parse(read_file(lambda path: (file.parent / path).read_bytes(), META, str(file.parent)), str(file))
-    return {item["title"].text() for item in root["classes"].elements()}
-
-
-def _cuboid(geometry: JsonField) -> Cuboid:
-    x, y, z = (geometry["position"][axis].number() for axis in "xyz")
-    width, length, height = (geometry["dimensions"][axis].number() for axis in "xyz")
-    if min(width, length, height) < 0:
-        raise geometry["dimensions"].wrong("lengths that are not negative")
-    yaw_rad = geometry["rotation"]["z"].number() + np.pi / 2
-    return Cuboid((x, y, z), (length, width, height), float(np.arctan2(np.sin(yaw_rad), np.cos(yaw_rad))))
-
-
-def _indices(field: JsonField, point_count: int) -> list[int]:
-    return [element.integer(0, point_count - 1) for element in field.elements()]

@@ -71,7 +71,7 @@ def read_waymo_4dseg_labels(root: Path, name: str, clip: Clip) -> tuple[Masklet,
     left out. The layout's `semantic` becomes the label where it is a text.
 
     Raises:
-        InputError: naming file and field: a mask of another size than its image, point masks of different lengths.
+        InputError: naming file and field: a mask of another size than its image or sweep.
     """
     reader = FolderReader(root.resolve())
     store = MaskStore()
@@ -85,7 +85,7 @@ def read_waymo_4dseg_labels(root: Path, name: str, clip: Clip) -> tuple[Masklet,
         sensors = JsonField.parse(read_file(reader, path, str(root)), f"{root}/{path}")["sensors"]
         shown: dict[int, dict[str, BoolArray]] = {}
         scores: dict[int, float] = {}
-        point_count = 0
+        point_count = len(frame.load_sweep())
         for sensor, entry in sensors.items():
             if sensor != LIDAR_SENSOR and sensor not in clip.cameras:
                 raise InputError(entry.where, f"{LIDAR_SENSOR} or one of the cameras {', '.join(clip.cameras)}", repr(sensor[:80]))
@@ -95,11 +95,7 @@ def read_waymo_4dseg_labels(root: Path, name: str, clip: Clip) -> tuple[Masklet,
                     continue
                 if sensor == LIDAR_SENSOR:
                     rle = item["lidar_mask"]
-                    count = rle["size"][0].integer(0)
-                    if point_count not in (0, count):
-                        raise rle["size"].wrong(f"[{point_count}, 1] as before")
-                    point_count = count
-                    mask = decode_rle(rle.value, (count,), rle.where)
+                    mask = decode_rle(rle.value, (point_count,), rle.where)
                 else:
                     camera = clip.cameras[sensor]
                     rle = item["image_mask"]

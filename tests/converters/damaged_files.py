@@ -8,6 +8,7 @@ fall on its beginning, where headers stand. The seed is fixed: what fails once f
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import itertools
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,22 +35,25 @@ from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import feather
 
-from converters.exports import write_sequence
+from converters.exports import label_files, write_sequence
+from converters.exports.whole_output import file_bytes
 from converters.kitti_lines import parse_label_line
 from converters.las_files import parse_las
 from converters.pickled_table import decompress, load_table
 from converters.ply_files import parse_ply
 from converters.point_cloud_files import format_pcd, parse_pcd
 from converters.safe_pickle import load_pickle
-from converters.sequences import read_sequence
+from converters.sequences import read_masklets, read_sequence
 from converters.sequences.argoverse import parse_argoverse_sweep
+from converters.sequences.bitmap_figures import decode_bitmap, encode_bitmap
 from converters.sequences.image_file import decode_image, encode_png
 from converters.sequences.kitti_text import oxts_poses, parse_calibration, parse_oxts
+from converters.sequences.labels import MASKS_FILE
 from converters.sweep_arrays import parse_npz
 from converters.sweep_files import parse_four_columns
 from sam4d.geometry import SE3
 from sam4d.structures import InputError, Sweep
-from tests.converters.tiny_recording import tiny_clip
+from tests.converters.tiny_recording import tiny_clip, tiny_masklets
 
 HEADER_BYTES = 300
 ODD_NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
@@ -154,6 +159,27 @@ def read_description(data: bytes, where: str) -> object:
     return clip.window(0, len(clip))
 
 
+def labels() -> bytes:
+    """A `masks.json` of three objects."""
+    return file_bytes(label_files(CLIP, tiny_masklets())[MASKS_FILE])
+
+
+def read_labels(data: bytes, where: str) -> object:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "cuboids.json").write_text('{"frames": [null, null, null]}')
+        (Path(folder) / "masks.json").write_bytes(data)
+        return read_masklets(Path(folder) / "masks.json", CLIP)
+
+
+def bitmap() -> bytes:
+    """The image in a figure of Supervisely's."""
+    return zlib.decompress(base64.b64decode(encode_bitmap(PART, 0, 0)["data"]))
+
+
+def read_bitmap(data: bytes, where: str) -> object:
+    return decode_bitmap({"data": base64.b64encode(zlib.compress(data)).decode(), "origin": [2, 3]}, (16, 24), where)
+
+
 def read_calibration(data: bytes, where: str) -> object:
     return parse_calibration(data.decode("utf-8", "replace"), where)
 
@@ -162,7 +188,9 @@ def read_label_lines(data: bytes, where: str) -> object:
     return [parse_label_line(line, SE3.identity(), where) for line in data.decode("utf-8", "replace").splitlines()]
 
 
-PICTURE = tiny_clip().frames[0].load_images["front"]()
+CLIP = tiny_clip()
+PART = np.random.default_rng(5).random((7, 11)) < 0.5
+PICTURE = CLIP.frames[0].load_images["front"]()
 CALIBRATION = b"P0: 1 0 0 0 0 1 0 0 0 0 1 0\nR_rect 1 0 0 0 1 0 0 0 1\nTr_velo_cam 0 -1 0 0.1 0 0 -1 -0.2 1 0 0 0.3\n"
 OXTS = b"49.0 8.4 112.8 0.02 0.01 -1.2 " + b"0.5 " * 24 + b"\n"
 LABEL_LINE = b"0 7 Car 0 0 -1.57 599.41 156.40 629.75 189.25 2.85 2.63 12.34 0.47 1.49 69.44 -1.56\n"
@@ -183,9 +211,11 @@ READERS: dict[str, Callable[[], Reader]] = {
     "pickled-table": lambda: Reader([table()], load_table),
     "pickled-table-gzip": lambda: Reader([gzip.compress(table())], lambda data, where: load_table(decompress(data, where), where)),
     "sequence-json": lambda: Reader([description()], read_description),
+    "masks-json": lambda: Reader([labels()], read_labels),
     "kitti-calibration": lambda: Reader([CALIBRATION], read_calibration),
     "kitti-oxts": lambda: Reader([OXTS * 3], lambda data, where: oxts_poses(parse_oxts(data, where))),
     "kitti-labels": lambda: Reader([LABEL_LINE * 2], read_label_lines),
+    "bitmap": lambda: Reader([bitmap()], read_bitmap),
     "image": lambda: Reader([encode_png(PICTURE), jpeg(PICTURE)], lambda data, where: decode_image(data, 24, 16, where)),
 }
 

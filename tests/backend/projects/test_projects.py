@@ -154,12 +154,12 @@ def test_an_import_that_fails_half_way_leaves_nothing_and_can_be_run_again(
     assert below(data_root) == before
     assert client.find_project("half way") is None
 
-    class EndsAfterTheTasks(LabelStudioClient):
+    class FailsAfterTheTasks(LabelStudioClient):
         def add_tasks(self, project: Project, data: Sequence[Mapping[str, Any]]) -> list[int]:
             super().add_tasks(project, data)
-            raise KeyboardInterrupt
+            raise OSError("a full disk")
 
-    with EndsAfterTheTasks(label_studio.url, label_studio.token) as ending, pytest.raises(KeyboardInterrupt):
+    with FailsAfterTheTasks(label_studio.url, label_studio.token) as ending, pytest.raises(OSError, match="a full disk"):
         import_into("half way", recording, client=ending)
     assert below(data_root) == before
     assert client.find_project("half way") is None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 from xml.etree.ElementTree import Element
 
+import cv2
 import numpy as np
 from defusedxml import ElementTree
 from numpy.typing import NDArray
@@ -177,7 +180,27 @@ def _supervisely(folder: Path, clip: Clip) -> Labels:
                 points[key] = np.isin(np.arange(point_count), geometry["indices"])
     assert figures == set(ids["figures"])
     assert len(set(ids["figures"].values())) == len(figures)
-    return Labels(dict(objects.values()), boxes, points)
+    masks = {}
+    names = [Path(name).stem for name in read_json(project / clip.name / "frame_pointcloud_map.json").values()]
+    for file in (project / clip.name).glob("related_images/*/*.figures.json"):
+        described = read_json(file.with_name(file.name.replace(".figures.json", ".json")))["meta"]["deviceId"]
+        for figure in read_json(file):
+            bitmap = figure["geometry"]["bitmap"]
+            mask: BoolArray = np.zeros((clip.cameras[described].height_px, clip.cameras[described].width_px), dtype=np.bool_)
+            part = supervisely_bitmap(bitmap["data"])
+            left, top = bitmap["origin"]
+            mask[top : top + part.shape[0], left : left + part.shape[1]] = part
+            number = objects[figure["objectKey"]][0]
+            masks[number, names.index(file.parent.name.removesuffix("_pcd")), described] = mask
+    return Labels(dict(objects.values()), boxes, points, masks)
+
+
+def supervisely_bitmap(data: str) -> BoolArray:
+    """As Supervisely documents it: the last of an image's four channels."""
+    png = zlib.decompress(base64.b64decode(data))
+    image = cv2.imdecode(np.frombuffer(png, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    assert image is not None
+    return np.asarray(image[:, :, 3] > 0)
 
 
 def _segments(folder: Path, clip: Clip) -> Labels:

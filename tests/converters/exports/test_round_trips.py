@@ -18,7 +18,7 @@ from converters.exports import LabelFormat, Window, join_windows, labels_as, wri
 from converters.exports.nuscenes import CATEGORIES
 from converters.exports.point_labels import point_owners
 from converters.sequences import open_sequence, read_cuboid_labels
-from converters.sequences.layouts import cuboid_masklets
+from converters.sequences.cuboid_tracks import cuboid_masklets
 from sam4d.geometry import SE3, BoolArray
 from sam4d.structures import Clip, Cuboid, Masklet, ObjectMasks
 from tests.converters.exports.read_back import (
@@ -49,7 +49,7 @@ def expected_of(label_format: LabelFormat, clip: Clip, masklets: Sequence[Maskle
         labels = {numbers[each]: CATEGORIES.get(whole[each].casefold(), whole[each]) for each in order}
         return Labels(labels, {(numbers[number], index): box for (number, index), box in boxes.items()})
     if label_format == "supervisely":
-        return Labels(whole, boxes, points_of(masklets))
+        return Labels(whole, boxes, points_of(masklets), masks_of(masklets))
     cuboids_alone = label_format in ("kitti-tracking", "cvat-datumaro", "cvat-kitti-raw")
     kept = Labels(
         {},

@@ -60,9 +60,14 @@ def test_cameras_keep_their_lens_and_their_convention() -> None:
 
 
 def test_the_label_equals_the_golden_one() -> None:
+    """But for the last bits, which differ between processors."""
     files = segments_files(tiny_clip(), tiny_masklets())
     found = {name: document(files, f"segments/tiny/{name}.json") for name in ("categories", "sample", "label")}
-    assert found == json.loads((GOLDEN / "segments.json").read_text())
+    assert rounded(json.dumps(found)) == rounded((GOLDEN / "segments.json").read_text())
+
+
+def rounded(text: str) -> Any:
+    return json.loads(text, parse_float=lambda number: round(float(number), 9))
 
 
 READ = """

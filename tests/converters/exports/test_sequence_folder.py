@@ -226,6 +226,11 @@ def test_a_clip_that_is_none_is_refused(tmp_path: Path) -> None:
         ("masks", lambda d: d.update(version=3), "version", "layout version 1", "3"),
         ("masks", lambda d: d["objects"][0].pop("label"), "objects[0].label", "a value", "nothing"),
         ("masks", lambda d: d["objects"][1].update(object_id=1), "objects[1].object_id", "ids that differ", "1"),
+        ("masks", lambda d: d.pop("version"), "version", "a value", "nothing"),
+        ("masks", lambda d: d.pop("objects"), "objects", "a value", "nothing"),
+        ("masks", lambda d: d.update(objects={}), "objects", "a list", "an object"),
+        ("masks", lambda d: d["objects"][0].pop("frames"), "objects[0].frames", "a value", "nothing"),
+        ("masks", lambda d: d["objects"][0]["frames"][1].update(frame_index=0), "objects[0].frames[1].frame_index", "that differ", "0"),
         ("masks", lambda d: d["objects"][0].update(object_id="1"), "objects[0].object_id", "whole number", "'1'"),
         ("masks", lambda d: d["objects"][0]["frames"][0].update(frame_index=3), "objects[0].frames[0].frame_index", "0 to 2", "3"),
         ("masks", lambda d: d["objects"][0]["frames"][0].update(score=1.5), "objects[0].frames[0].score", "0 to 1", "1.5"),
@@ -273,6 +278,30 @@ def test_wrong_labels_name_file_and_field(
     assert error.value.where == f"{path}: {where}"
     assert expected in error.value.expected
     assert found in error.value.found
+
+
+def test_members_may_stand_in_any_order(tmp_path: Path) -> None:
+    """As another program may write them: the version last, and an object's number after its masks."""
+    write_labels(tiny_clip(), tiny_masklets(), tmp_path)
+    file = tmp_path / "labels/masks.json"
+
+    def turned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: turned(each) for key, each in reversed(value.items())}
+        return [turned(each) for each in value] if isinstance(value, list) else value
+
+    document = {"comment": ["by hand"], **turned(json.loads(file.read_text()))}
+    file.write_text(json.dumps(document), encoding="utf-8-sig")
+    assert_same_masklets(read_masklets(tmp_path, tiny_clip()), tiny_masklets())
+
+
+@pytest.mark.parametrize("size", [0, 1, 20, 300, -20, -2])
+def test_masks_that_are_broken_off_are_one_line(tmp_path: Path, size: int) -> None:
+    write_labels(tiny_clip(), tiny_masklets(), tmp_path)
+    file = tmp_path / "labels/masks.json"
+    file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(InputError, match=r"masks\.json: expected JSON, found what is none \(at .*premature EOF\)$"):
+        read_masklets(tmp_path, tiny_clip())
 
 
 def test_labels_that_are_not_there(tmp_path: Path) -> None:

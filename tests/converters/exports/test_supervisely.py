@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from converters.columns import standing_inside
 from converters.exports import supervisely_files, write_sequence, write_whole_files
 from converters.exports.whole_output import file_bytes
 from converters.point_cloud_files import parse_pcd
-from converters.sequences import open_sequence
+from converters.sequences import open_sequence, read_labels
 from converters.sequences.image_file import decode_image
 from sam4d.geometry import SE3
-from sam4d.structures import InputError, Sweep
-from tests.converters.tiny_recording import tiny_clip, tiny_masklets
+from sam4d.structures import Cuboid, InputError, Masklet, Sweep
+from tests.converters.exports.same_cuboids import assert_same_cuboids
+from tests.converters.tiny_recording import POINT_COUNT, assert_same_masks, tiny_clip, tiny_masklets, tiny_masks
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -67,6 +69,36 @@ def test_labels_equal_the_golden_ones() -> None:
     files = supervisely_files(tiny_clip(), tiny_masklets())
     found = {name: document(files, f"supervisely/tiny/{name}.json") for name in ("meta", "key_id_map", "tiny/annotation")}
     assert found == json.loads((GOLDEN / "supervisely.json").read_text())
+
+
+def test_its_reader_gives_back_what_was_written(tmp_path: Path) -> None:
+    clip, masklets = tiny_clip(), tiny_masklets()
+    write_whole_files({tmp_path / path: content for path, content in supervisely_files(clip, masklets).items()})
+    project = tmp_path / "supervisely/tiny"
+    found = read_labels(project, open_sequence(project))
+    assert [(each.object_id, each.label) for each in found] == [(k, each.label) for k, each in enumerate(masklets, start=1)]
+    for one, other in zip(found, masklets, strict=True):
+        assert_same_cuboids(
+            {(0, index): box for index, box in one.cuboids.items()}, {(0, index): box for index, box in other.cuboids.items()}
+        )
+        assert list(one.masks) == list(other.masks)
+        for index, masks in other.masks.items():
+            seen = {name: mask for name, mask in masks.camera_masks.items() if mask.any()}
+            assert_same_masks(one.masks[index], replace(masks, object_id=one.object_id, camera_masks=seen, score=1.0))
+
+
+def test_an_object_that_only_an_image_shows(tmp_path: Path) -> None:
+    """What no sweep shows has no points; with a cuboid it has those that stand in it."""
+    clip = tiny_clip()
+    masks = replace(tiny_masks(1, 0), lidar_mask=np.zeros(POINT_COUNT, dtype=np.bool_))
+    cuboid = Cuboid((8.0, 0.0, 0.0), (6.0, 6.0, 6.0), 0.3)
+    masklets = [Masklet(1, "Car", {0: masks}), Masklet(2, "Car", {0: replace(masks, object_id=2)}, {0: cuboid})]
+    write_whole_files({tmp_path / path: content for path, content in supervisely_files(clip, masklets).items()})
+    found = read_labels(tmp_path / "supervisely/tiny", open_sequence(tmp_path / "supervisely/tiny"))
+    assert [int(each.masks[0].lidar_mask.sum()) > 0 for each in found] == [False, True]
+    np.testing.assert_array_equal(found[1].masks[0].lidar_mask, standing_inside(clip.frames[0].load_sweep().points_m, cuboid))
+    for each in found:
+        np.testing.assert_array_equal(each.masks[0].camera_masks["front"], masks.camera_masks["front"])
 
 
 def test_a_sweep_that_cannot_be_read_leaves_nothing(tmp_path: Path) -> None:

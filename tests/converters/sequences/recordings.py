@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import pickle
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from converters.exports import kitti_tracking_files, write_sequence
 from converters.exports.waymo_4dseg import waymo_4dseg_label_files
 from converters.exports.whole_output import write_whole_files
+from converters.point_cloud_files import format_pcd
 from converters.sequences import open_sequence
 from sam4d.geometry import SE3
 from sam4d.structures import Camera, Clip, Cuboid, Masklet
-from tests.converters.tiny_recording import tiny_clip
+from tests.converters.tiny_recording import tiny_clip, tiny_masklets
 
 
 def straight(clip: Clip) -> Clip:
@@ -109,6 +112,35 @@ def write_bin(file: Path, frame: object) -> None:
     sweep = frame.load_sweep()  # type: ignore[attr-defined]
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(np.column_stack([sweep.points_m, sweep.intensity]).astype("<f4").tobytes())
+
+
+def write_kitti_tracking(root: Path) -> Clip:
+    """The tiny recording as sequence 0000, with the labels and the calibration that our own exporter writes."""
+    tiny = straight(tiny_clip(poses=False))
+    files = kitti_tracking_files(tiny, tiny_masklets(), "front")
+    write_whole_files({root / path.replace("tiny", "0000"): data for path, data in files.items()})
+    for index, frame in enumerate(tiny.frames):
+        write_bin(root / f"velodyne/0000/{index:06d}.bin", frame)
+        write_image(root / f"image_02/0000/{index:06d}.png", frame.load_images["front"]())
+    return tiny
+
+
+def write_plain_folder(folder: Path, *, cvat: bool) -> Clip:
+    """The tiny recording with its calibration and poses; images as CVAT has them, or by camera."""
+    clip = tiny_clip()
+    (folder / "pointcloud").mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        write_sequence(clip, Path(scratch) / "drive")
+        description = json.loads((Path(scratch) / "drive/sequence.json").read_text())
+    (folder / "calibration.json").write_text(json.dumps({"cameras": description["cameras"], "forward": "+x"}))
+    for index, frame in enumerate(clip.frames):
+        (folder / f"pointcloud/s{index}.pcd").write_bytes(format_pcd(frame.load_sweep()))
+        for name, load in frame.load_images.items():
+            write_image(folder / (f"related_images/s{index}_pcd/{name}.png" if cvat else f"images/{name}/s{index}.png"), load())
+    poses = [frame.world_SE3_lidar for frame in clip.frames]
+    lines = [" ".join(repr(float(value)) for value in pose.matrix[:3].ravel()) for pose in poses if pose is not None]
+    (folder / "poses.txt").write_text("\n".join(lines) + "\n")
+    return clip
 
 
 EGO_SE3_LIDAR = SE3.from_yaw(-np.pi / 2, [0.9, 0.0, 1.8])

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.exports import kitti_tracking_files, write_whole_files
 from converters.sequences import open_sequence, read_labels
 from converters.sequences.kitti_text import EARTH_RADIUS_M, oxts_poses
 from sam4d.geometry import SE3
@@ -16,9 +15,8 @@ from sam4d.structures import Clip, InputError
 from tests.converters.sequences.recordings import (
     assert_same_recording,
     straight,
-    write_bin,
-    write_image,
     write_kitti_raw,
+    write_kitti_tracking,
 )
 from tests.converters.tiny_recording import tiny_clip, tiny_masklets
 
@@ -101,18 +99,8 @@ def test_the_world_of_gps_is_metres_east_and_north() -> None:
 
 
 class TestKittiTracking:
-    def write(self, root: Path) -> Clip:
-        """The tiny recording with the labels and the calibration that our own exporter writes."""
-        tiny = straight(tiny_clip(poses=False))
-        files = kitti_tracking_files(tiny, tiny_masklets(), "front")
-        write_whole_files({root / path.replace("tiny", "0000"): data for path, data in files.items()})
-        for index, frame in enumerate(tiny.frames):
-            write_bin(root / f"velodyne/0000/{index:06d}.bin", frame)
-            write_image(root / f"image_02/0000/{index:06d}.png", frame.load_images["front"]())
-        return tiny
-
     def test_recording_and_labels_come_back(self, tmp_path: Path) -> None:
-        tiny = self.write(tmp_path)
+        tiny = write_kitti_tracking(tmp_path)
         found = open_sequence(tmp_path)
         frames = tuple(replace(frame, load_images={"image_02": frame.load_images["front"]}) for frame in tiny.frames)
         expected = Clip("0000", {"image_02": replace(tiny.cameras["front"], name="image_02")}, frames)
@@ -126,7 +114,7 @@ class TestKittiTracking:
                 assert abs(np.sin(back.yaw_rad - cuboid.yaw_rad)) < np.radians(0.01)
 
     def test_a_wrong_label_line_is_named(self, tmp_path: Path) -> None:
-        self.write(tmp_path)
+        write_kitti_tracking(tmp_path)
         file = tmp_path / "label_02/0000.txt"
         file.write_text(file.read_text() + "0 1 Car\n")
         with pytest.raises(InputError, match=r"0000.txt: line .*: expected 17 values"):

@@ -53,7 +53,7 @@ class TestConvert:
             str(tmp_path / "map.json"),
         ]
         assert cli.main(command) == 0
-        assert "kitti-tracking holds no masks, points and scores; these are in" in capsys.readouterr().out
+        assert "kitti-tracking cannot hold masks, points and scores; these are in" in capsys.readouterr().out
         lines = (tmp_path / "out/label_02/tiny.txt").read_text().splitlines()
         assert [line.split()[:3] for line in lines] == [[str(k), "1", "Car"] for k in range(3)]
 

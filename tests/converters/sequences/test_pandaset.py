@@ -5,9 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,9 @@ from sam4d.structures import Clip, Cuboid, InputError
 from tests.converters.sequences.recordings import straight, write_image
 from tests.converters.tiny_recording import tiny_clip
 
-CUBOIDS = (
+Labelled: TypeAlias = tuple[str, str, Cuboid, int, str]
+"""Track, label, cuboid, which LiDAR, and the other LiDAR's track."""
+CUBOIDS: tuple[Labelled, ...] = (
     ("a", "Car", Cuboid((8.0, 1.0, -0.5), (4.5, 1.9, 1.6), 0.4), -1, ""),
     ("b", "Pedestrian", Cuboid((3.0, -2.0, 0.0), (0.7, 0.6, 1.8), -3.0), 0, "c"),
     ("c", "Pedestrian", Cuboid((3.1, -2.0, 0.0), (0.7, 0.6, 1.8), -3.0), 1, "b"),
@@ -45,7 +48,7 @@ def pose(transform: SE3) -> dict[str, dict[str, float]]:
     }
 
 
-def write_pandaset(folder: Path, clip: Clip) -> None:
+def write_pandaset(folder: Path, clip: Clip, labelled: Sequence[Labelled] = CUBOIDS) -> None:
     for index, frame in enumerate(clip.frames):
         assert frame.world_SE3_lidar is not None
         sweep = frame.load_sweep()
@@ -55,18 +58,18 @@ def write_pandaset(folder: Path, clip: Clip) -> None:
         write_table(
             folder / f"lidar/{index:02d}.pkl.gz", {**columns, "i": sweep.intensity, "t": world_m[:, 0], "d": np.arange(len(sweep)) % 2}
         )
-        boxes = [cuboid.moved(frame.world_SE3_lidar) for _, _, cuboid, _, _ in CUBOIDS]
+        boxes = [cuboid.moved(frame.world_SE3_lidar) for _, _, cuboid, _, _ in labelled]
         write_table(
             folder / f"annotations/cuboids/{index:02d}.pkl.gz",
             {
-                "uuid": [item[0] for item in CUBOIDS],
-                "label": [item[1] for item in CUBOIDS],
+                "uuid": [item[0] for item in labelled],
+                "label": [item[1] for item in labelled],
                 "yaw": [box.yaw_rad - np.pi / 2 for box in boxes],
                 "stationary": [True] * len(boxes),
                 **{f"position.{axis}": [box.center_m[k] for box in boxes] for k, axis in enumerate("xyz")},
                 **{f"dimensions.{axis}": [box.size_lwh_m[k] for box in boxes] for k, axis in ((1, "x"), (0, "y"), (2, "z"))},
-                "cuboids.sensor_id": [item[3] for item in CUBOIDS],
-                "cuboids.sibling_id": [item[4] for item in CUBOIDS],
+                "cuboids.sensor_id": [item[3] for item in labelled],
+                "cuboids.sibling_id": [item[4] for item in labelled],
             },
         )
         for name, load in frame.load_images.items():
@@ -122,6 +125,81 @@ def test_one_of_several_is_chosen_by_name_and_labels_may_be_missing(tmp_path: Pa
     (tmp_path / "002/annotations/cuboids/01.pkl.gz").unlink()
     labels = read_labels(tmp_path, open_sequence(tmp_path, "002"), "002")
     assert [list(masklet.cuboids) for masklet in labels] == [[0, 2], [0, 2]]
+
+
+CLASSES = {"7": "Road", "13": "Car", "30": "Pedestrian"}
+CAR = Cuboid((8.0, 0.5, 0.0), (3.0, 1.0, 2.0), 0.4)
+
+
+def write_classes(folder: Path, clip: Clip, road: Callable[[Any], Any] = lambda points_m: points_m[:, 2] < -0.5) -> None:
+    """Points are road where `road` says so, and car elsewhere."""
+    for index, frame in enumerate(clip.frames):
+        write_table(folder / f"annotations/semseg/{index:02d}.pkl.gz", {"class": np.where(road(frame.load_sweep().points_m), 7, 13)})
+    (folder / "annotations/semseg/classes.json").write_text(json.dumps(CLASSES))
+
+
+def test_points_of_an_objects_class_in_its_cuboid_are_its_points(tmp_path: Path) -> None:
+    tiny = straight(tiny_clip())
+    write_pandaset(tmp_path, tiny, [("a", "Car", CAR, -1, ""), ("p", "Pedestrian", CAR, -1, ""), ("s", "Sign of no class", CAR, -1, "")])
+    write_classes(tmp_path, tiny)
+    (tmp_path / "annotations/semseg/01.pkl.gz").unlink()
+    car, pedestrian, sign = read_labels(tmp_path, open_sequence(tmp_path))
+    assert [list(each.cuboids) for each in (car, pedestrian, sign)] == [[0, 1, 2]] * 3
+    # Where no point of the class stands inside, nothing is said: the cuboid alone counts, as on a frame without classes.
+    assert [list(each.masks) for each in (car, pedestrian, sign)] == [[0, 2], [], []]
+    for index, masks in car.masks.items():
+        points_m = tiny.frames[index].load_sweep().points_m
+        inside = CAR.contains(points_m)
+        np.testing.assert_array_equal(masks.lidar_mask, inside & (points_m[:, 2] >= -0.5))
+        assert 0 < masks.lidar_mask.sum() < inside.sum()
+        assert (masks.object_id, masks.score, dict(masks.camera_masks)) == (1, 1.0, {})
+
+
+def test_an_object_that_two_lidars_saw_has_the_points_of_both(tmp_path: Path) -> None:
+    tiny = straight(tiny_clip())
+    later = replace(CAR, center_m=(9.0, 0.5, 0.0))
+    write_pandaset(tmp_path, tiny, [("a", "Car", CAR, 0, "b"), ("b", "Car", later, 1, "a"), ("c", "Car", later, 1, "elsewhere")])
+    write_classes(tmp_path, tiny)
+    first, alone = read_labels(tmp_path, open_sequence(tmp_path))
+    for index, frame in enumerate(tiny.frames):
+        points_m = frame.load_sweep().points_m
+        car, seen_later = points_m[:, 2] >= -0.5, later.contains(points_m)
+        np.testing.assert_array_equal(first.masks[index].lidar_mask, car & (CAR.contains(points_m) | seen_later))
+        np.testing.assert_array_equal(alone.masks[index].lidar_mask, car & seen_later)
+        assert first.masks[index].lidar_mask.sum() > alone.masks[index].lidar_mask.sum() > 0
+        np.testing.assert_allclose(first.cuboids[index].center_m, CAR.center_m, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        (
+            "00.pkl.gz",
+            lambda file: write_table(file, {"class": [7, 13]}),
+            "00.pkl.gz: class: expected a class for each of the sweep's 60 p",
+        ),
+        ("00.pkl.gz", lambda file: write_table(file, {"class": [7] * 59 + [99]}), "class: expected one of the classes of .*json, found 99"),
+        (
+            "00.pkl.gz",
+            lambda file: write_table(file, {"class": [7] * 59 + [float("nan")]}),
+            "class: expected one of the classes .*found nan",
+        ),
+        ("00.pkl.gz", lambda file: write_table(file, {"class": ["Car"] * 60}), "class: expected a column of numbers, found one of texts"),
+        ("00.pkl.gz", lambda file: write_table(file, {"label": [7] * 60}), "00.pkl.gz: class: expected a column, found none among 'label'"),
+        ("00.pkl.gz", lambda file: file.write_bytes(file.read_bytes()[:-9]), "semseg/00.pkl.gz: expected a whole gzip file"),
+        ("00.pkl.gz", lambda file: file.write_bytes(gzip.compress(b"cos\nsystem\n(S'x'\ntR.")), "found the name os.system"),
+        ("classes.json", lambda file: file.unlink(), "classes.json: expected a readable file, found no such file"),
+        ("classes.json", lambda file: file.write_text('{"one": "Car"}'), "classes.json: one: expected the number of a class, found 'one'"),
+        ("classes.json", lambda file: file.write_text('{"7": 1}'), "classes.json: 7: expected a text"),
+    ],
+)
+def test_wrong_point_classes_are_named(tmp_path: Path, file: str, change: Callable[[Path], object], message: str) -> None:
+    tiny = straight(tiny_clip())
+    write_pandaset(tmp_path, tiny)
+    write_classes(tmp_path, tiny)
+    change(tmp_path / "annotations/semseg" / file)
+    with pytest.raises(InputError, match=message):
+        _read_all(tmp_path)
 
 
 def _without(key: str) -> Callable[[bytes], bytes]:

@@ -10,39 +10,35 @@ import pytest
 
 from converters.exports import write_sequence
 from converters.sequences import open_sequence, read_labels
-from sam4d.structures import Clip, InputError
+from sam4d.structures import InputError
 from tests.converters.sequences.recordings import (
     assert_same_recording,
     write_bin,
-    write_image,
+    write_plain_folder,
 )
 from tests.converters.tiny_recording import tiny_clip
 
 
 class TestPlainFolder:
-    def write(self, root: Path, *, cvat: bool) -> Clip:
-        clip = tiny_clip()
-        write_sequence(clip, root / "written")
-        description = json.loads((root / "written/sequence.json").read_text())
-        folder = root / "plain"
-        (folder / "pointcloud").mkdir(parents=True)
-        (folder / "calibration.json").write_text(json.dumps({"cameras": description["cameras"], "forward": "+x"}))
-        for index, frame in enumerate(clip.frames):
-            (folder / f"pointcloud/s{index}.pcd").write_bytes((root / f"written/sweeps/{index:06d}.pcd").read_bytes())
-            for name, load in frame.load_images.items():
-                write_image(folder / (f"related_images/s{index}_pcd/{name}.png" if cvat else f"images/{name}/s{index}.png"), load())
-        poses = [frame.world_SE3_lidar for frame in clip.frames]
-        lines = [" ".join(repr(float(value)) for value in pose.matrix[:3].ravel()) for pose in poses if pose is not None]
-        (folder / "poses.txt").write_text("\n".join(lines) + "\n")
-        return clip
-
     @pytest.mark.parametrize("cvat", [True, False])
     def test_recording_comes_back(self, tmp_path: Path, cvat: bool) -> None:
-        clip = self.write(tmp_path, cvat=cvat)
+        clip = write_plain_folder(tmp_path / "plain", cvat=cvat)
         found = open_sequence(tmp_path / "plain")
         assert_same_recording(found, clip)
         assert found.cameras["front"].distortion == clip.cameras["front"].distortion
         assert read_labels(tmp_path / "plain", found) == ()
+
+    def test_the_image_of_the_only_camera_may_have_any_name(self, tmp_path: Path) -> None:
+        clip = write_plain_folder(tmp_path, cvat=True)
+        calibration = json.loads((tmp_path / "calibration.json").read_text())
+        for index in range(3):
+            (tmp_path / f"related_images/s{index}_pcd/front.png").rename(tmp_path / f"related_images/s{index}_pcd/{index:010d}.PNG")
+            (tmp_path / f"related_images/s{index}_pcd/rear.png").unlink(missing_ok=True)
+        assert [dict(frame.load_images) for frame in open_sequence(tmp_path).frames] == [{}] * 3, "whose it is does not stand anywhere"
+        del calibration["cameras"]["rear"]
+        (tmp_path / "calibration.json").write_text(json.dumps(calibration))
+        for one, other in zip(open_sequence(tmp_path).frames, clip.frames, strict=True):
+            np.testing.assert_array_equal(one.load_images["front"](), other.load_images["front"]())
 
     def test_without_calibration_there_are_no_cameras_and_other_sweeps_do_as_well(self, tmp_path: Path) -> None:
         write_bin(tmp_path / "lidar/1.bin", tiny_clip().frames[0])
@@ -76,7 +72,7 @@ class TestPlainFolder:
         ],
     )
     def test_a_wrong_line_or_field_is_named(self, tmp_path: Path, file: str, text: str, message: str) -> None:
-        self.write(tmp_path, cvat=True)
+        write_plain_folder(tmp_path / "plain", cvat=True)
         (tmp_path / "plain" / file).write_text(text)
         with pytest.raises(InputError, match=message):
             open_sequence(tmp_path / "plain")
