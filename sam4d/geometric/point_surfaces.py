@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import Delaunay, QhullError
+from scipy.spatial import Delaunay, QhullError, cKDTree
 
+from sam4d.geometric.growing import usual_gaps
 from sam4d.geometric.image_crop import pixels_inside
 from sam4d.geometric.scene import CameraView, FrameScene
 from sam4d.geometry import BoolArray
@@ -96,6 +97,7 @@ def seen_rows(
     nearer = nearer[((places > low - around_px) & (places < high + around_px)).all(axis=1)]
     if len(nearer) > settings.most_points:
         nearer = np.random.default_rng(0).choice(nearer, settings.most_points, replace=False)
+    nearer = nearer[_hang_together(scene, nearer)]
     triangulation = _triangulation(view.pixels[nearer])
     if triangulation is None:
         return own
@@ -106,6 +108,15 @@ def seen_rows(
     depth_m = view.depth_m[nearer][triangles].max(axis=1)[triangle]
     hidden = (triangle >= 0) & solid[triangle] & (depth_m < _nearer_than(view.depth_m[own], settings))
     return np.asarray(own[~hidden])
+
+
+def _hang_together(scene: FrameScene, rows: NDArray[np.int64]) -> BoolArray:
+    """Which points, bool (K,), have another beside them: rain, dust and stray returns hide nothing."""
+    if len(rows) < 2:
+        return np.zeros(len(rows), dtype=np.bool_)
+    points_m = scene.points_m[rows]
+    distance_m = np.asarray(cKDTree(points_m).query(points_m, k=2)[0])[:, 1]
+    return np.asarray(distance_m < usual_gaps(np.hypot(points_m[:, 0], points_m[:, 1])))
 
 
 def _nearer_than(depth_m: NDArray[np.float32], settings: SurfaceSettings) -> NDArray[np.float32]:
