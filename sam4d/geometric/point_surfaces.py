@@ -30,6 +30,9 @@ class SurfaceSettings:
     """What is no wider stands on the ground, even where only its upper end is seen: its height is measured from there."""
     usual_side: float = 1.5
     """Triangles span a surface up to so many times the usual side, whatever their size in metres."""
+    dense: float = 4.0
+    """What hides an object is met by beams as densely as all around: its triangles' sides are at most so many times the distance of points
+    there. Rain is not."""
     margin: float = 0.03
     margin_m: float = 0.4
     """What hides a point is nearer by this part of its depth and margin_m."""
@@ -90,11 +93,13 @@ def seen_rows(
     pixels = view.pixels[own]
     low, high = pixels.min(axis=0), pixels.max(axis=0)
     around_px = settings.surroundings * float((high - low).max()) + settings.surroundings_px
-    farthest_m = float(_nearer_than(view.depth_m[own].max(), settings))
+    rows = np.flatnonzero(view.inside)
+    places = view.pixels[rows]
+    rows = rows[((places > low - around_px) & (places < high + around_px)).all(axis=1)]
+    apart_px = float(np.sqrt(np.prod(high - low + 2 * around_px) / len(rows)))
     # The ground in front of an object is nearer than it, but hides nothing.
-    nearer = np.flatnonzero(view.inside & (view.depth_m < farthest_m) & scene.is_object & ~lidar_mask)
-    places = view.pixels[nearer]
-    nearer = nearer[((places > low - around_px) & (places < high + around_px)).all(axis=1)]
+    farthest_m = _nearer_than(view.depth_m[own].max(), settings)
+    nearer = rows[(view.depth_m[rows] < farthest_m) & scene.is_object[rows] & ~lidar_mask[rows]]
     if len(nearer) > settings.most_points:
         nearer = np.random.default_rng(0).choice(nearer, settings.most_points, replace=False)
     nearer = nearer[_hang_together(scene, nearer)]
@@ -103,7 +108,7 @@ def seen_rows(
         return own
     triangles = triangulation.simplices
     sides = _longest_sides(view.pixels[nearer], triangles)
-    solid = sides < settings.usual_side * _usual(sides)
+    solid = sides < min(settings.usual_side * _usual(sides), settings.dense * apart_px)
     triangle = np.asarray(triangulation.find_simplex(pixels.astype(np.float64)))
     depth_m = view.depth_m[nearer][triangles].max(axis=1)[triangle]
     hidden = (triangle >= 0) & solid[triangle] & (depth_m < _nearer_than(view.depth_m[own], settings))
