@@ -13,11 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from sam4d.geometric.image_crop import ImageCrop, pixels_inside
 from sam4d.geometric.mask_corrections import touched_changes
-from sam4d.geometric.point_surfaces import is_slim, seen_rows, spanned_area
+from sam4d.geometric.point_surfaces import gap_between_beams, is_slim, seen_rows, spanned_area
 from sam4d.geometric.scene import CameraView, FrameScene
 from sam4d.geometry import BoolArray, Float64Array
 from sam4d.structures import BoxPrompt, Camera, MaskPrompt, PointPrompt, Prompt, UInt8Array
@@ -208,7 +207,7 @@ def _paint_points(
     slim = is_slim(scene, rows)
     support, spacing = spanned_area(crop.to_crop(view.pixels[chosen]), scene.points_m[chosen], slim, shape)
     in_crop = crop.rows_inside(view)
-    gap = _gap_between_beams(crop.to_crop(view.pixels[in_crop]), shape)
+    gap = gap_between_beams(crop.to_crop(view.pixels[in_crop]))
     reach = int(settings.between_beams * min(gap, 0.3 * max(shape)))
     support = cv2.dilate(support.astype(np.uint8), np.ones((2 * reach + 1, 1), dtype=np.uint8)) > 0
     depth_m = float(np.median(view.depth_m[rows]))
@@ -246,21 +245,6 @@ def _paint_points(
     known = np.zeros(shape, dtype=np.uint8)
     known[behind[:, 1], behind[:, 0]] = 1
     trimap[(known > 0) & (trimap != cv2.GC_FGD)] = cv2.GC_BGD
-
-
-def _gap_between_beams(places: NDArray[np.float32], shape: tuple[int, int]) -> float:
-    """How far points lie above each other in the crop, in its pixels; 0 where that cannot be said."""
-    x, y = places[:, 0], places[:, 1]
-    places = places[(x >= 0) & (y >= 0) & (x < shape[1]) & (y < shape[0])]
-    if len(places) < 8:
-        return 0.0
-    # A column is as wide as the points of one beam lie apart, so that it holds about one point of each.
-    distance = np.asarray(cKDTree(places, balanced_tree=False, compact_nodes=False).query(places, k=2)[0])
-    column = np.floor(places[:, 0] / max(1.0, 1.5 * float(np.median(distance[:, 1])))).astype(np.int64)
-    order = np.lexsort((places[:, 1], column))
-    gaps = np.diff(places[order, 1])[np.diff(column[order]) == 0]
-    gaps = gaps[gaps > 0.5]
-    return float(np.median(gaps)) if len(gaps) else 0.0
 
 
 def _feet(

@@ -33,6 +33,8 @@ class SurfaceSettings:
     dense: float = 4.0
     """What hides an object is met by beams as densely as all around: its triangles' sides are at most so many times the distance of points
     there. Rain is not."""
+    edge: float = 0.5
+    """Nearer things end about so far above their highest points, in gaps between the beams that met the object."""
     margin: float = 0.03
     margin_m: float = 0.4
     """What hides a point is nearer by this part of its depth and margin_m."""
@@ -109,10 +111,33 @@ def seen_rows(
     triangles = triangulation.simplices
     sides = _longest_sides(view.pixels[nearer], triangles)
     solid = sides < min(settings.usual_side * _usual(sides), settings.dense * apart_px)
-    triangle = np.asarray(triangulation.find_simplex(pixels.astype(np.float64)))
-    depth_m = view.depth_m[nearer][triangles].max(axis=1)[triangle]
-    hidden = (triangle >= 0) & solid[triangle] & (depth_m < _nearer_than(view.depth_m[own], settings))
+    depth_m = np.where(solid, view.depth_m[nearer][triangles].max(axis=1), np.inf)
+    hidden = np.zeros(len(own), dtype=np.bool_)
+    for below_px in (0.0, settings.edge * gap_between_beams(_strip(pixels, settings.most_points))):
+        triangle = np.asarray(triangulation.find_simplex(np.add(pixels, (0.0, below_px))))
+        hidden |= (triangle >= 0) & (depth_m[triangle] < _nearer_than(view.depth_m[own], settings))
     return np.asarray(own[~hidden])
+
+
+def gap_between_beams(places: Float32Array) -> float:
+    """How far points lie above each other, places (K, 2) in pixels; 0 where that cannot be said."""
+    if len(places) < 8:
+        return 0.0
+    # A column is as wide as the points of one beam lie apart, so that it holds about one point of each.
+    distance = np.asarray(cKDTree(places, balanced_tree=False, compact_nodes=False).query(places, k=2)[0])
+    column = np.floor(places[:, 0] / max(1.0, 1.5 * float(np.median(distance[:, 1])))).astype(np.int64)
+    order = np.lexsort((places[:, 1], column))
+    gaps = np.diff(places[order, 1])[np.diff(column[order]) == 0]
+    gaps = gaps[gaps > 0.5]
+    return float(np.median(gaps)) if len(gaps) else 0.0
+
+
+def _strip(places: Float32Array, most_points: int) -> Float32Array:
+    """Of places (K, 2) as many as are wanted, those in the middle columns."""
+    if len(places) <= most_points:
+        return places
+    aside = np.abs(places[:, 0] - np.median(places[:, 0]))
+    return places[np.argpartition(aside, most_points)[:most_points]]
 
 
 def _hang_together(scene: FrameScene, rows: NDArray[np.int64]) -> BoolArray:
