@@ -35,6 +35,8 @@ class SurfaceSettings:
     there. Rain is not."""
     edge: float = 0.5
     """Nearer things end about so far above their highest points, in gaps between the beams that met the object."""
+    deep_m: float = 1.5
+    """Points of nearer things that lie farther behind each other are of different things, between which one sees through."""
     margin: float = 0.03
     margin_m: float = 0.4
     """What hides a point is nearer by this part of its depth and margin_m."""
@@ -111,7 +113,9 @@ def seen_rows(
     triangles = triangulation.simplices
     sides = _longest_sides(view.pixels[nearer], triangles)
     solid = sides < min(settings.usual_side * _usual(sides), settings.dense * apart_px)
-    depth_m = np.where(solid, view.depth_m[nearer][triangles].max(axis=1), np.inf)
+    corners_m = view.depth_m[nearer][triangles]
+    solid &= np.ptp(corners_m, axis=1) < settings.deep_m
+    depth_m = np.where(solid, corners_m.max(axis=1), np.inf)
     hidden = np.zeros(len(own), dtype=np.bool_)
     for below_px in (0.0, settings.edge * gap_between_beams(_strip(pixels, settings.most_points))):
         triangle = np.asarray(triangulation.find_simplex(np.add(pixels, (0.0, below_px))))
