@@ -18,7 +18,7 @@ from tests.sam4d.geometric.street import CAMERA_ROTATION, CAR, FRONT, WALL, Box,
 LOW = replace(FRONT, lidar_SE3_cam=SE3(CAMERA_ROTATION, np.array([0.3, 0.0, -0.5])))
 """A camera half a metre below the LiDAR, which sees over more than it does."""
 
-PARKED = Box((9.0, 0.0), (1.8, 4.4, 1.4), (30, 60, 160))
+PARKED = Box((9.0, 0.0), (1.8, 4.4, 1.2), (30, 60, 160))
 SHOULDERS = Box((11.5, 0.0), (0.3, 0.75, 1.45), (20, 140, 60))
 HEAD = Box((11.5, 0.0), (0.2, 0.2, 1.75), (20, 140, 60))
 STREET = {"parked": PARKED, "shoulders": SHOULDERS, "head": HEAD, "wall": WALL}
@@ -45,9 +45,13 @@ def test_what_the_lidar_sees_over_a_nearer_edge_is_hidden_and_what_is_above_it_i
     exact = exactly_seen(scene, owned["car"], masks["car"])
     assert 0.1 < exact.mean() < 0.9
     seen = np.isin(own, seen_rows(scene, scene.view(LOW), owned["car"]))
-    assert seen[exact].all()
-    # Between the parked car's highest points and its very edge no point tells.
     assert seen[~exact].mean() < 0.1
+    # Up to the next beam above it no point tells where the parked car ends; what is higher is seen.
+    beams_apart_px = np.radians(28 / 63) * LOW.fy_px
+    edge_px = np.flatnonzero(masks["parked"].any(axis=1)).min()
+    higher = scene.view(LOW).pixels[own, 1] < edge_px - beams_apart_px
+    assert seen[higher].all()
+    assert seen[exact].mean() > 0.7
 
 
 def test_between_things_that_stand_apart_one_sees_through() -> None:
@@ -90,7 +94,7 @@ def test_beside_a_neck_one_sees_the_wall() -> None:
     scene, owned, masks = seen_from_below(STREET)
     exact = masks["head"] | masks["shoulders"]
     answer = segment_camera(scene, LOW, owned["head"] | owned["shoulders"], [])
-    assert mask_iou(answer, exact) > 0.8
+    assert mask_iou(answer, exact) > 0.85
     assert answer[masks["parked"]].sum() < 0.05 * exact.sum()
 
 
