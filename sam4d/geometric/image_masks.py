@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import Delaunay, QhullError, cKDTree
 
 from sam4d.geometric.image_crop import ImageCrop, pixels_inside
 from sam4d.geometric.mask_corrections import touched_changes
+from sam4d.geometric.point_surfaces import gap_between_beams, is_slim, seen_rows, spanned_area
 from sam4d.geometric.scene import CameraView, FrameScene
 from sam4d.geometry import BoolArray, Float64Array
 from sam4d.structures import BoxPrompt, Camera, MaskPrompt, PointPrompt, Prompt, UInt8Array
@@ -30,12 +30,6 @@ class ImageMaskSettings:
     """The object is scaled to this length: more shows no more of its outline, but costs more."""
     largest_scale: float = 3.0
     """Small objects are scaled up at most so many times: their outline lies between the camera's pixels."""
-    hole_m: float = 0.75
-    """Triangles between an object's points with longer sides span no surface; a car's window does."""
-    slim_m: float = 2.0
-    slim_height: float = 0.85
-    slim_hole_m: float = 0.12
-    """hole_m of what is narrower than slim_m and higher than so many times its width: one looks through between legs and beside arms."""
     between_beams: float = 0.45
     """Objects reach beyond their highest and lowest points by about this part of the gap between beams."""
     band: float = 0.7
@@ -81,7 +75,7 @@ def segment_camera(
     mask = np.zeros((camera.height_px, camera.width_px), dtype=np.bool_)
     hints = _Hints.of(camera, prompts)
     view = scene.view(camera)
-    rows = np.flatnonzero(lidar_mask & view.visible)
+    rows = seen_rows(scene, view, lidar_mask)
     if hints.mask is not None and not len(hints.clicks):
         return hints.mask
     bounds = _bounds(view.pixels[rows], hints, camera, settings)
@@ -210,13 +204,14 @@ def _paint_points(
     shape = crop.shape
     rng = np.random.default_rng(0)
     chosen = rows if len(rows) <= settings.most_points else rng.choice(rows, settings.most_points, replace=False)
-    support, spacing = _support(crop.to_crop(view.pixels[chosen]), scene.points_m[chosen], shape, settings)
+    slim = is_slim(scene, rows)
+    support, spacing = spanned_area(crop.to_crop(view.pixels[chosen]), scene.points_m[chosen], slim, shape)
     in_crop = crop.rows_inside(view)
-    gap = _gap_between_beams(crop.to_crop(view.pixels[in_crop]), shape)
+    gap = gap_between_beams(crop.to_crop(view.pixels[in_crop]))
     reach = int(settings.between_beams * min(gap, 0.3 * max(shape)))
     support = cv2.dilate(support.astype(np.uint8), np.ones((2 * reach + 1, 1), dtype=np.uint8)) > 0
     depth_m = float(np.median(view.depth_m[rows]))
-    standing, feet = _feet(scene, camera, rows, crop, settings)
+    standing, feet = _feet(scene, camera, rows, slim, crop, settings)
     band = float(np.clip(settings.band * spacing, settings.least_band * max(shape), 0.2 * max(shape)))
     outside = cv2.distanceTransform((~support).astype(np.uint8), cv2.DIST_L2, 5)
     inside = cv2.distanceTransform(np.pad(support, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
@@ -252,64 +247,14 @@ def _paint_points(
     trimap[(known > 0) & (trimap != cv2.GC_FGD)] = cv2.GC_BGD
 
 
-def _support(
-    places: NDArray[np.float32], points_m: NDArray[np.float32], shape: tuple[int, int], settings: ImageMaskSettings
-) -> tuple[BoolArray, float]:
-    """The area that the object's points span, bool (h, w), and the usual distance between neighbouring points, in crop pixels."""
-    canvas = np.zeros(shape, dtype=np.uint8)
-    index = np.round(places * 16).astype(np.int32)
-    triangles = np.zeros((0, 3), dtype=np.int64)
-    if len(places) >= 4:
-        try:
-            triangles = Delaunay(places.astype(np.float64)).simplices.astype(np.int64)
-        except QhullError:
-            # All points on a line: they span no area.
-            triangles = np.zeros((0, 3), dtype=np.int64)
-    spacing = 0.06 * max(shape)
-    if len(triangles):
-        corners = places[triangles]
-        sides = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
-        spacing = float(np.percentile(sides, 60))
-        solid = points_m[triangles]
-        lengths_m = np.linalg.norm(solid - np.roll(solid, 1, axis=1), axis=2).max(axis=1)
-        hole_m = settings.slim_hole_m if _is_slim(points_m, settings) else settings.hole_m
-        kept = (lengths_m < hole_m) | (sides < 1.5 * spacing)
-        cv2.fillPoly(canvas, list(index[triangles[kept]]), 1, shift=4)
-    inside = pixels_inside(places, shape)
-    canvas[inside[:, 1], inside[:, 0]] = 1
-    return canvas > 0, spacing
-
-
-def _is_slim(points_m: NDArray[np.float32], settings: ImageMaskSettings) -> bool:
-    extent_m = np.ptp(points_m, axis=0)
-    width_m = float(np.hypot(extent_m[0], extent_m[1]))
-    return bool(width_m < settings.slim_m and extent_m[2] > settings.slim_height * width_m)
-
-
-def _gap_between_beams(places: NDArray[np.float32], shape: tuple[int, int]) -> float:
-    """How far points lie above each other in the crop, in its pixels; 0 where that cannot be said."""
-    x, y = places[:, 0], places[:, 1]
-    places = places[(x >= 0) & (y >= 0) & (x < shape[1]) & (y < shape[0])]
-    if len(places) < 8:
-        return 0.0
-    # A column is as wide as the points of one beam lie apart, so that it holds about one point of each.
-    distance = np.asarray(cKDTree(places, balanced_tree=False, compact_nodes=False).query(places, k=2)[0])
-    column = np.floor(places[:, 0] / max(1.0, 1.5 * float(np.median(distance[:, 1])))).astype(np.int64)
-    order = np.lexsort((places[:, 1], column))
-    gaps = np.diff(places[order, 1])[np.diff(column[order]) == 0]
-    gaps = gaps[gaps > 0.5]
-    return float(np.median(gaps)) if len(gaps) else 0.0
-
-
 def _feet(
-    scene: FrameScene, camera: Camera, rows: NDArray[np.int64], crop: ImageCrop, settings: ImageMaskSettings
+    scene: FrameScene, camera: Camera, rows: NDArray[np.int64], slim: bool, crop: ImageCrop, settings: ImageMaskSettings
 ) -> tuple[BoolArray, BoolArray]:
     """Below the object's lowest points, where all counts as ground: what belongs to it surely and likely, both bool (h, w).
 
     Wheels and feet reach the ground; what hangs above it, a bumper or a sill, goes on to its usual clearance although no beam met it there.
     """
     surely, likely, hanging = (np.zeros(crop.shape, dtype=np.uint8) for _ in range(3))
-    slim = _is_slim(scene.points_m[rows], settings)
     low = rows[scene.height_m[rows] < (2 * settings.foot_m if slim else settings.sill_m)]
     low = low[:: max(1, len(low) // 200)]
     if not len(low):
