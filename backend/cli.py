@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias, get_args
 
-from backend.commands import checkpoints, doctor, evaluation, files, projects, services
+from backend.commands import checkpoints, doctor, evaluation, files, generation, projects, services
 from backend.embedded import ChildProcessFailedError, terminated_like_interrupted
 from backend.errors import one_line
 from backend.settings import Settings
@@ -172,6 +172,17 @@ def _add_files(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     convert.add_argument("--label-map", metavar="FILE", help="a JSON object {our label: their name, or null to leave it out}")
     convert.add_argument("--resume", action="store_true", help="go on with what an interrupted run of the same command left behind")
     convert.add_argument("--overwrite", action="store_true", help="replace what is there")
+
+    generate = words.add_parser("generate", help="label a whole drive without a click: sweeps, images and ego poses together")
+    generate.set_defaults(command=generation.run_generate)
+    generate.add_argument("sequence", metavar="SEQUENCE", help="folder of a drive, with ego poses")
+    generate.add_argument("output", metavar="OUT")
+    generate.add_argument("--format", choices=LABEL_FORMATS, default="sequence", help="of the labels (default %(default)s)")
+    generate.add_argument("--labels", help="with commas between (default: Car,Truck,Bus,Pedestrian,...)")
+    generate.add_argument("--with-masks", action="store_true", help="start from the masks of the drive's own labels in its images")
+    generate.add_argument("--label-map", metavar="FILE", help="a JSON object {our label: their name, or null to leave it out}")
+    generate.add_argument("--overwrite", action="store_true", help="replace what is there")
+    _add_engine(generate)
 
     label_config = words.add_parser("label-config", help="print the labelling configuration of a drive")
     label_config.set_defaults(command=files.run_label_config)

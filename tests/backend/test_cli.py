@@ -58,6 +58,7 @@ def test_every_word_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
         "preannotate",
         "export",
         "evaluate",
+        "generate",
         "simulate",
         "label-config",
         "checkpoint",

@@ -1,0 +1,129 @@
+"""How good masklets without a click are, where the truth is exact: against the points, between the sensors, and beside plain projection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam4d.geometric.scene import FrameScene
+from sam4d.geometry import BoolArray
+from sam4d.simulation.drive import SyntheticDrive
+from sam4d.simulation.worn_masklets import WornMasklets
+from sam4d.structures import CameraMasks, Masklet
+
+LEAST_POINTS = 30
+"""Of an object on the frame that shows most of it in the cameras."""
+LEAST_CROSS_POINTS = 20
+
+
+@dataclass(frozen=True)
+class GeneratedFigures:
+    """Means over objects that some camera sees, of points that cameras see.
+
+    objects: how many. point_iou: of each object's points over the clip with those of the masklet that fits best. projected_iou: the same
+    for each frame's own image masks, projected onto the points. cross_modal_iou: between a masklet's standing points and those on its
+    camera mask, over images. camera_iou: of its camera masks with the exact ones.
+    """
+
+    objects: int
+    point_iou: float
+    projected_iou: float
+    cross_modal_iou: float
+    camera_iou: float
+
+
+def judge_generated(drive: SyntheticDrive, masklets: Sequence[Masklet], source: WornMasklets) -> GeneratedFigures:
+    """Compare masklets that were made from worn image masks with the drive's exact ones."""
+    truth = {masklet.object_id: _Counts() for masklet in drive.masklets}
+    shared: dict[tuple[int, int], int] = {}
+    sizes: dict[int, int] = {}
+    images: dict[int, list[tuple[int, float, Mapping[int, float]]]] = {}
+    for frame_index, frame in enumerate(drive.clip.frames):
+        scene = FrameScene(frame, frame_index)
+        projected, seen = _projected(drive, source, scene, frame_index)
+        for masklet in drive.masklets:
+            masks = masklet.masks.get(frame_index)
+            own = masks.lidar_mask & seen if masks is not None else np.zeros(len(seen), dtype=np.bool_)
+            truth[masklet.object_id].add(own, projected == masklet.object_id)
+        for masklet in masklets:
+            masks = masklet.masks.get(frame_index)
+            if masks is None:
+                continue
+            claimed = masks.lidar_mask & seen
+            sizes[masklet.object_id] = sizes.get(masklet.object_id, 0) + int(claimed.sum())
+            for other in drive.masklets:
+                exact = other.masks.get(frame_index)
+                if exact is not None and (count := int((exact.lidar_mask & claimed).sum())):
+                    shared[other.object_id, masklet.object_id] = shared.get((other.object_id, masklet.object_id), 0) + count
+            images.setdefault(masklet.object_id, []).extend(_images(drive, masklet, scene, frame_index))
+    point_ious, projected_ious, cross, camera = [], [], [], []
+    for object_id, counts in truth.items():
+        if counts.most < LEAST_POINTS:
+            continue
+        fits = [(count / (counts.points + sizes[found] - count), found) for (true, found), count in shared.items() if true == object_id]
+        best, found = max(fits, default=(0.0, 0))
+        point_ious.append(best)
+        projected_ious.append(counts.both / max(1, counts.points + counts.projected - counts.both))
+        for points, cross_iou, camera_ious in images.get(found, []):
+            if points >= LEAST_CROSS_POINTS:
+                cross.append(cross_iou)
+            if object_id in camera_ious:
+                camera.append(camera_ious[object_id])
+    return GeneratedFigures(len(point_ious), _mean(point_ious), _mean(projected_ious), _mean(cross), _mean(camera))
+
+
+class _Counts:
+    """Points of one object over the clip."""
+
+    def __init__(self) -> None:
+        self.points = self.projected = self.both = self.most = 0
+
+    def add(self, own: BoolArray, projected: BoolArray) -> None:
+        count = int(own.sum())
+        self.points += count
+        self.most = max(self.most, count)
+        self.projected += int(projected.sum())
+        self.both += int((own & projected).sum())
+
+
+def _projected(drive: SyntheticDrive, source: WornMasklets, scene: FrameScene, frame_index: int) -> tuple[NDArray[np.int64], BoolArray]:
+    """The object that the images' own masks give each point, 0 for none, and which points a camera sees."""
+    object_of_point = np.zeros(len(scene), dtype=np.int64)
+    seen = np.zeros(len(scene), dtype=np.bool_)
+    for name, camera in drive.clip.cameras.items():
+        pixels, _, inside = camera.project(scene.points_m)
+        rows = np.flatnonzero(inside & scene.valid)
+        seen[rows] = True
+        columns, lines = pixels[rows].astype(np.int64).T
+        tracks = source.tracks_in(frame_index, name)[lines, columns]
+        named = np.array([0 if track == 0 else source.object_of(name, int(track)) for track in np.unique(tracks)], dtype=np.int64)
+        objects = named[np.searchsorted(np.unique(tracks), tracks)]
+        object_of_point[rows] = np.where(objects > 0, objects, object_of_point[rows])
+    return object_of_point, seen
+
+
+def _images(
+    drive: SyntheticDrive, masklet: Masklet, scene: FrameScene, frame_index: int
+) -> Iterable[tuple[int, float, Mapping[int, float]]]:
+    """Of each image that shows the masklet: its points there, how far they agree with its mask, and the mask's IoU with exact ones."""
+    masks = masklet.masks[frame_index]
+    assert isinstance(masks.camera_masks, CameraMasks)
+    for name in masks.camera_masks.seen_by:
+        view = scene.view(drive.clip.cameras[name])
+        rows = np.flatnonzero(view.visible & scene.is_object)
+        columns, lines = view.pixels[rows].astype(np.int64).T
+        mask = masks.camera_masks[name]
+        on_mask, own = mask[lines, columns], masks.lidar_mask[rows]
+        exact_ious = {}
+        for exact in drive.masklets:
+            exact_masks = exact.masks.get(frame_index)
+            if exact_masks is not None and (exact_mask := exact_masks.camera_masks[name]).sum() >= 100 and (exact_mask & mask).any():
+                exact_ious[exact.object_id] = float((exact_mask & mask).sum() / (exact_mask | mask).sum())
+        yield int(own.sum()), float((on_mask & own).sum() / max(1, (on_mask | own).sum())), exact_ious
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else 0.0
