@@ -250,3 +250,25 @@ def test_a_checkpoint_that_fits(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert said[0] == f"{tmp_path}/weights.pth: fits the SAM4D network"
     assert said[1].startswith("904 tensors, 121.8 million values (float32)")
     assert said[2].startswith("digest ")
+
+
+def test_a_drive_is_labelled_without_a_click(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", str(recording), str(tmp_path / "labels"), "--labels", "Car,Pedestrian,Object"]) == 0
+    assert "4 frames" in capsys.readouterr().out
+    clip = open_sequence(recording)
+    (recording / "labels").mkdir(exist_ok=True)
+    for file in (tmp_path / "labels").rglob("*.json"):
+        (recording / "labels" / file.name).write_bytes(file.read_bytes())
+    masklets = read_masklets(recording, clip)
+    assert masklets
+    assert {masklet.label for masklet in masklets} <= {"Car", "Pedestrian", "Object"}
+    assert main(["generate", str(recording), str(tmp_path / "labels")]) == 2
+    assert complaint(capsys)
+    assert main(["generate", str(recording), str(tmp_path / "again"), "--with-masks", "--format", "waymo-4dseg"]) == 0
+    assert list((tmp_path / "again").rglob("*"))
+
+
+def test_a_drive_without_masks_has_none_to_start_from(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", str(recording), str(tmp_path / "labels"), "--with-masks"]) == 2
+    assert "labels with masks in its images" in complaint(capsys)
+    assert not (tmp_path / "labels").exists()
