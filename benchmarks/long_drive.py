@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import json
 import os
 import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 from collections.abc import Sequence
@@ -44,6 +47,8 @@ MASKS_PER_TASK = 10_000
 """No limit: every object of every frame goes through in all cameras."""
 SECONDS_BETWEEN_LOOKS = 0.02
 INTERRUPTED = 130
+TERMINAL_SIZE = (24, 120)
+"""Rows and columns; one without any gets no bars."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class Interrupt:
 
 def write_drives(folder: Path, lengths: Sequence[int]) -> list[Path]:
     """Sequence folders of these numbers of frames."""
-    drive = simulate_drive(frame_count=BASE_FRAMES, camera_names=CAMERAS, image_size_px=IMAGE_SIZE_PX, beam_count=128)
+    drive = simulate_drive(frame_count=BASE_FRAMES, camera_names=CAMERAS, image_size_px=IMAGE_SIZE_PX)
     write_sequence(drive.clip, folder / "base")
     description = json.loads((folder / "base/sequence.json").read_text())
     everywhere = [masklet for masklet in drive.masklets if len(masklet.masks) == BASE_FRAMES]
@@ -106,6 +111,7 @@ def _write_drive(folder: Path, length: int, base: Path, description: dict[str, o
 def run(arguments: Sequence[str], interrupt: Interrupt | None = None) -> Run:
     """A `sam4d` command whose standard error is a terminal, as somebody who waits has it."""
     terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("4H", *TERMINAL_SIZE, 0, 0))
     command = [sys.executable, "-m", "backend.cli", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=end, text=True)  # noqa: S603 (this very Python)
     os.close(end)
