@@ -167,6 +167,7 @@ def _add_files(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     convert.add_argument("--sequence", metavar="NAME", help="which one, where IN holds several")
     convert.add_argument("--between-keyframes", action="store_true", help="nuScenes: all sweeps, not only the labelled keyframes")
+    convert.add_argument("--allow-missing", action="store_true", help="KITTI, PandaSet, plain folders: go on where sweeps or images lack")
     convert.add_argument("--estimate-poses", action="store_true", help="from the sweeps alone, by KISS-ICP (extra: poses)")
     convert.add_argument("--without-labels", action="store_true", help="the recording alone")
     convert.add_argument("--label-map", metavar="FILE", help="a JSON object {our label: their name, or null to leave it out}")

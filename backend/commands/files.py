@@ -42,7 +42,9 @@ def run_simulate(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def run_convert(arguments: argparse.Namespace, settings: Settings) -> int:
     label_map = read_label_map(arguments.label_map)
-    clip = open_sequence(arguments.input, arguments.sequence, between_keyframes=arguments.between_keyframes)
+    clip = open_sequence(
+        arguments.input, arguments.sequence, between_keyframes=arguments.between_keyframes, allow_missing=arguments.allow_missing
+    )
     labelled = () if arguments.without_labels else read_labels(arguments.input, clip, arguments.sequence)
     masklets = relabelled(labelled, label_map)
     output, lost = Path(arguments.output), None

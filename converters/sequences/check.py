@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 
@@ -19,7 +18,7 @@ def check_sequence(clip: Clip, on_frame: Callable[[int, int], None] | None = Non
 
     Returns:
         What is odd but no obstacle, one line each: points that are not finite, cameras without images, frames without a pose,
-        timestamps that do not rise, a camera that sees no point at all.
+        a camera that sees no point at all.
 
     Raises:
         InputError: a sweep or an image that cannot be read, or a sweep without a single finite point.
@@ -47,7 +46,7 @@ def check_sequence(clip: Clip, on_frame: Callable[[int, int], None] | None = Non
     notes += [
         f"camera {name}: no LiDAR point falls into its images; check lidar_SE3_cam" for name, count in seen_points.items() if not count
     ]
-    return (*notes, *_image_notes(clip), *_pose_notes(clip), *_time_notes(clip))
+    return (*notes, *_image_notes(clip), *_pose_notes(clip))
 
 
 def _points_in_view(clip: Clip, camera: str, sweep: Sweep) -> int:
@@ -68,12 +67,6 @@ def _pose_notes(clip: Clip) -> list[str]:
     if not missing:
         return []
     return ["no poses: ego motion is not compensated" if len(missing) == len(clip) else f"no pose on {_frames(missing)}"]
-
-
-def _time_notes(clip: Clip) -> list[str]:
-    stamped = [(index, frame.timestamp_ns) for index, frame in enumerate(clip.frames) if frame.timestamp_ns is not None]
-    backwards = [index for (_, before), (index, after) in pairwise(stamped) if after <= before]
-    return [f"timestamps do not rise at {_frames(backwards)}"] if backwards else []
 
 
 def _frames(indices: list[int]) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from converters.sequences.image_file import image_size
 from converters.sequences.kitti_text import calibrated, calibration_lines, oxts_poses, parse_calibration, parse_oxts
 from converters.sequences.kitti_tracking_labels import read_kitti_tracking
+from converters.sequences.missing_files import require_none_missing
 from converters.sequences.rigid import rigid
 from converters.sequences.sequence_folder import FolderReader, ImageFile, SweepFile, read_file
 from converters.sweep_arrays import parse_bin
@@ -23,7 +24,7 @@ from sam4d.structures import Camera, Clip, Frame, InputError, LabelledCuboid, Sw
 COLUMNS = 4
 CAMERAS = ("image_00", "image_01", "image_02", "image_03")
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
-RAW_SWEEPS = "velodyne_points/data"
+RAW_SWEEPS, RAW_TIMES, RAW_RECORDS = "velodyne_points/data", "velodyne_points/timestamps.txt", "oxts/data"
 CALIBRATION_FILES = ("calib_cam_to_cam.txt", "calib_velo_to_cam.txt")
 IMU_FILE = "calib_imu_to_velo.txt"
 
@@ -32,13 +33,18 @@ def is_kitti_raw(folder: Path) -> bool:
     return (folder / RAW_SWEEPS).is_dir()
 
 
-def open_kitti_raw(folder: Path) -> Clip:
+def open_kitti_raw(folder: Path, *, allow_missing: bool = False) -> Clip:
     """A drive of KITTI raw. Its calibration files lie in it or in the folder of its day above it; oxts give poses where they are there.
 
     Frames are the sweeps; a camera has an image on a frame where one has the sweep's number.
 
+    Args:
+        allow_missing: some of the published drives lack a few sweeps (177 to 180 of 2011_09_26_drive_0009): the frames are then those that
+            are there.
+
     Raises:
-        InputError: a missing calibration file or key, no sweeps, GPS records that cannot be read.
+        InputError: a missing calibration file or key, no sweeps, GPS records that cannot be read; unless allowed, a sweep without its
+            image, GPS record or time, and the other way round.
     """
     day = next((place for place in (folder, folder.parent) if (place / CALIBRATION_FILES[0]).is_file()), folder)
     cam, velo = (_lines(day, name) for name in CALIBRATION_FILES)
@@ -56,8 +62,14 @@ def open_kitti_raw(folder: Path) -> Clip:
         if files:
             first = f"{name}/data/{next(iter(files.values()))}"
             cameras[name] = _camera(name, calibrated(cam, (key,), (3, 4), cam_where), rect_SE3_lidar, reader, first, folder)
+    times = _times_ns(folder / RAW_TIMES)
+    if not allow_missing and stems:
+        beside = {f"{name}/data": files for name, files in images.items()}
+        has_poses = (day / IMU_FILE).is_file()
+        records = [file.stem for file in (folder / RAW_RECORDS).glob("*.txt")] if has_poses else []
+        entries = {RAW_TIMES: len(times)} if times else {}
+        require_none_missing(folder, RAW_SWEEPS, stems, {**beside, RAW_RECORDS: records}, entries)
     poses = _raw_poses(folder, day, stems)
-    times = _times_ns(folder / "velodyne_points" / "timestamps.txt")
     times_ns = {stem: times[int(stem)] for stem in stems if stem.isdecimal() and int(stem) < len(times)}
     places = {name: f"{name}/data" for name in cameras}
     return _clip(folder.name, reader, folder, RAW_SWEEPS, stems, cameras, places, images, poses, times_ns)
@@ -68,11 +80,15 @@ def kitti_tracking_names(root: Path) -> list[str]:
     return sorted(folder.name for folder in (root / "velodyne").glob("*") if (root / "calib" / f"{folder.name}.txt").is_file())
 
 
-def open_kitti_tracking(root: Path, name: str) -> Clip:
+def open_kitti_tracking(root: Path, name: str, *, allow_missing: bool = False) -> Clip:
     """A sequence of the tracking benchmark. Poses where `oxts/NAME.txt` is there.
 
+    Args:
+        allow_missing: training sequence 0001 lacks the sweeps 177 to 180: the frames are then those that are there.
+
     Raises:
-        InputError: a missing calibration file or key, no sweeps, GPS records that cannot be read.
+        InputError: a missing calibration file or key, no sweeps, GPS records that cannot be read; unless allowed, a sweep without its
+            image or GPS record, and the other way round.
     """
     where = str(root / "calib" / f"{name}.txt")
     lines = _lines(root / "calib", f"{name}.txt")
@@ -87,11 +103,16 @@ def open_kitti_tracking(root: Path, name: str) -> Clip:
             first = f"{camera}/{name}/{next(iter(files.values()))}"
             cameras[camera] = _camera(camera, projection, rect_SE3_lidar, reader, first, root)
     poses: dict[str, SE3] = {}
+    entries: dict[str, int] = {}
     if (root / "oxts" / f"{name}.txt").is_file():
         lidar_SE3_imu = rigid(calibrated(lines, ("Tr_imu_velo", "Tr_imu_to_velo"), (3, 4), where), f"{where}: Tr_imu_velo")
         records = parse_oxts(_bytes(root / "oxts", f"{name}.txt"), str(root / "oxts" / f"{name}.txt"))
+        entries = {f"oxts/{name}.txt": len(records)}
         # One record per frame of the camera; sweeps are numbered alike, some are missing.
         poses = {f"{index:06d}": world_SE3_imu @ lidar_SE3_imu.inverse() for index, world_SE3_imu in enumerate(oxts_poses(records))}
+    if not allow_missing and stems:
+        beside = {f"{camera}/{name}": files for camera, files in images.items()}
+        require_none_missing(root, f"velodyne/{name}", stems, beside, entries)
     places = {camera: f"{camera}/{name}" for camera in cameras}
     return _clip(name, reader, root, f"velodyne/{name}", stems, cameras, places, images, poses, {})
 
@@ -161,15 +182,15 @@ def _camera(name: str, projection: Float64Array, rect_SE3_lidar: SE3, reader: Fo
 
 
 def _raw_poses(folder: Path, day: Path, stems: list[str]) -> dict[str, SE3]:
-    if not (folder / "oxts" / "data").is_dir() or not (day / IMU_FILE).is_file():
+    if not (folder / RAW_RECORDS).is_dir() or not (day / IMU_FILE).is_file():
         return {}
     lines, where = _lines(day, IMU_FILE), str(day / IMU_FILE)
     lidar_SE3_imu = _from_parts(calibrated(lines, ("R",), (3, 3), where), calibrated(lines, ("T",), (3,), where), f"{where}: R, T")
-    known = [stem for stem in stems if (folder / "oxts" / "data" / f"{stem}.txt").is_file()]
-    data = b"\n".join(_bytes(folder / "oxts" / "data", f"{stem}.txt").strip() for stem in known)
-    records = parse_oxts(data, str(folder / "oxts" / "data"))
+    known = [stem for stem in stems if (folder / RAW_RECORDS / f"{stem}.txt").is_file()]
+    data = b"\n".join(_bytes(folder / RAW_RECORDS, f"{stem}.txt").strip() for stem in known)
+    records = parse_oxts(data, str(folder / RAW_RECORDS))
     if len(records) != len(known):
-        raise InputError(str(folder / "oxts" / "data"), "one record per file", f"{len(records)} in {len(known)} files")
+        raise InputError(str(folder / RAW_RECORDS), "one record per file", f"{len(records)} in {len(known)} files")
     return {stem: pose @ lidar_SE3_imu.inverse() for stem, pose in zip(known, oxts_poses(records), strict=True)}
 
 

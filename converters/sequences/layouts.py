@@ -19,6 +19,7 @@ from converters.sequences.nuscenes import find_nuscenes, nuscenes_names, open_nu
 from converters.sequences.pandaset import open_pandaset, pandaset_folder, pandaset_names
 from converters.sequences.pandaset_labels import read_pandaset_labels
 from converters.sequences.plain_folder import find_sweeps, open_plain_folder
+from converters.sequences.rising_times import require_rising_times
 from converters.sequences.sequence_folder import SEQUENCE_FILE, open_sequence_folder
 from converters.sequences.supervisely import open_supervisely, supervisely_folder, supervisely_names
 from converters.sequences.supervisely_labels import read_supervisely_labels
@@ -31,7 +32,7 @@ LAYOUTS = (
 )
 
 
-def open_sequence(path: str | Path, name: str | None = None, *, between_keyframes: bool = False) -> Clip:
+def open_sequence(path: str | Path, name: str | None = None, *, between_keyframes: bool = False, allow_missing: bool = False) -> Clip:
     """The clip at a path, of any known layout (docs/formats.md), which is recognised by itself.
 
     The description is checked at once; sweeps and images are read when a frame is asked for them.
@@ -39,10 +40,19 @@ def open_sequence(path: str | Path, name: str | None = None, *, between_keyframe
     Args:
         name: which one, where a layout holds several sequences.
         between_keyframes: the sweeps between labelled keyframes are frames, too, in the one layout that has such (nuScenes).
+        allow_missing: in layouts whose frames are whatever files lie there (KITTI, PandaSet, plain folders), sweeps, images and records
+            may be missing. Otherwise what can be noticed of it is refused.
 
     Raises:
-        InputError: naming file and field, what was expected and what was found; several sequences and no name; an unknown layout.
+        InputError: naming file and field, what was expected and what was found; several sequences and no name; an unknown layout;
+            frames whose times do not rise; a missing file.
     """
+    clip = _open(path, name, between_keyframes, allow_missing)
+    require_rising_times(clip, path)
+    return clip
+
+
+def _open(path: str | Path, name: str | None, between_keyframes: bool, allow_missing: bool) -> Clip:
     place = Path(path)
     tables = find_nuscenes(place)
     if between_keyframes and tables is None:
@@ -53,21 +63,21 @@ def open_sequence(path: str | Path, name: str | None = None, *, between_keyframe
     if place.name == SEQUENCE_FILE or (place / SEQUENCE_FILE).is_file() or not place.is_dir():
         return open_sequence_folder(path)
     if is_kitti_raw(place):
-        return open_kitti_raw(place)
+        return open_kitti_raw(place, allow_missing=allow_missing)
     tracking = kitti_tracking_names(place)
     if tracking:
-        return open_kitti_tracking(place, _chosen(tracking, name, path))
+        return open_kitti_tracking(place, _chosen(tracking, name, path), allow_missing=allow_missing)
     if tables is not None:
         return open_nuscenes(tables, _chosen(nuscenes_names(tables), name, path), between_keyframes=between_keyframes)
     logs, drives, episodes = argoverse_names(place), pandaset_names(place), supervisely_names(place)
     if logs:
         return open_argoverse(argoverse_folder(place, _chosen(logs, name, path)))
     if drives:
-        return open_pandaset(pandaset_folder(place, _chosen(drives, name, path)))
+        return open_pandaset(pandaset_folder(place, _chosen(drives, name, path)), allow_missing=allow_missing)
     if episodes:
         return open_supervisely(supervisely_folder(place, _chosen(episodes, name, path)))
     if find_sweeps(place):
-        return open_plain_folder(place)
+        return open_plain_folder(place, allow_missing=allow_missing)
     raise InputError(str(path), f"a drive in a known layout ({LAYOUTS}), for example a folder with a {SEQUENCE_FILE}", "none of them")
 
 

@@ -7,7 +7,7 @@ Layout: the PandaSet development kit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from converters.pickled_table import decompress, load_table, number_column
 from converters.point_cloud_files import POINTS_LIMIT
 from converters.sequences.image_file import image_size
 from converters.sequences.json_field import JsonField
+from converters.sequences.missing_files import require_none_missing
+from converters.sequences.pandaset_labels import CUBOIDS, POINT_CLASSES
 from converters.sequences.rigid import mean_pose, pose_of
 from converters.sequences.sequence_folder import (
     FolderReader,
@@ -64,12 +66,15 @@ def pandaset_folder(root: Path, name: str) -> Path:
     return root if (root / POSES).is_file() else root / name
 
 
-def open_pandaset(folder: Path) -> Clip:
+def open_pandaset(folder: Path, *, allow_missing: bool = False) -> Clip:
     """The drive in one sequence's folder.
+
+    Args:
+        allow_missing: poses, times, images and labels may be of more frames than there are sweeps, images and labels of fewer.
 
     Raises:
         InputError: naming file and field: no sweeps, another number of poses or times than sweeps, a pose that is none, intrinsics without
-            one of their keys.
+            one of their keys; unless allowed, a sweep without its image or labels, and the other way round.
     """
     reader = FolderReader(folder.resolve())
     stems = sorted(file.name.removesuffix(".pkl.gz") for file in (folder / "lidar").glob("*.pkl.gz"))
@@ -86,6 +91,12 @@ def open_pandaset(folder: Path) -> Clip:
         images[name] = {file.stem: f"camera/{name}/{file.name}" for file in sorted(place.parent.glob("*.jpg"))}
         if images[name]:
             cameras[name] = _camera(reader, folder, name, images[name], poses)
+    if not allow_missing:
+        listed = [POSES, *([TIMES] if times_ns else []), *(f"camera/{name}/poses.json" for name in cameras)]
+        beside: dict[str, Collection[str]] = {f"camera/{name}": files for name, files in images.items()}
+        for labels in (CUBOIDS, POINT_CLASSES):
+            beside[labels] = [file.name.removesuffix(".pkl.gz") for file in (folder / labels).glob("*.pkl.gz")]
+        require_none_missing(folder, "lidar", stems, beside, {file: len(_entries(reader, folder, file)) for file in listed})
     frames = []
     for stem, pose in poses.items():
         load_images: dict[str, Callable[[], UInt8Array]] = {
@@ -124,8 +135,12 @@ def _poses(reader: FolderReader, folder: Path, path: str, stems: Sequence[str]) 
 
 def _by_number(reader: FolderReader, folder: Path, path: str, stems: Sequence[str]) -> dict[str, JsonField]:
     """A list's entry for each of the files, which are called by their place in it."""
-    items = JsonField.parse(read_file(reader, path, str(folder)), f"{folder}/{path}").elements()
+    items = _entries(reader, folder, path)
     for stem in stems:
         if not (stem.isascii() and stem.isdecimal() and int(stem) < len(items)):
             raise InputError(f"{folder}/{path}", f"an entry for the file of number {stem[:20]}", f"{len(items)} entries")
     return {stem: items[int(stem)] for stem in stems}
+
+
+def _entries(reader: FolderReader, folder: Path, path: str) -> list[JsonField]:
+    return JsonField.parse(read_file(reader, path, str(folder)), f"{folder}/{path}").elements()

@@ -8,12 +8,13 @@ as the 12 numbers of a 3 x 4 matrix, row by row, as KITTI odometry writes poses.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 
 from converters.sequences.json_field import JsonField
+from converters.sequences.missing_files import require_none_missing
 from converters.sequences.rigid import rigid
 from converters.sequences.sequence_folder import (
     FolderReader,
@@ -42,11 +43,15 @@ def find_sweeps(folder: Path) -> list[str]:
     return []
 
 
-def open_plain_folder(folder: Path) -> Clip:
+def open_plain_folder(folder: Path, *, allow_missing: bool = False) -> Clip:
     """The drive in the folder, its frames in the order of the sweeps' names.
 
+    Args:
+        allow_missing: the numbering of the sweeps may have holes, and a camera may have images of some of them alone.
+
     Raises:
-        InputError: no sweeps, a calibration that is none, another number of poses than sweeps, an image of another size than declared.
+        InputError: no sweeps, a calibration that is none, another number of poses than sweeps, an image of another size than declared;
+            unless allowed, a sweep without the image of a camera that has images, an image without its sweep, a hole in the numbering.
     """
     sweeps = find_sweeps(folder)
     if not sweeps:
@@ -70,7 +75,21 @@ def open_plain_folder(folder: Path) -> Clip:
                 load_images[name] = ImageFile(reader, image, str(folder), camera)
         parse = SWEEP_PARSERS[Path(sweep).suffix.lower()]
         frames.append(Frame(SweepFile(reader, sweep, str(folder), parse), load_images, pose))
+    if not allow_missing:
+        shown = {
+            f"images of {name}": {Path(sweep).stem for sweep, frame in zip(sweeps, frames, strict=True) if name in frame.load_images}
+            | _stems((folder / "images" / name).glob("*"))
+            for name in cameras
+        }
+        related = {place.name.removesuffix("_pcd") for place in (folder / "related_images").glob("*_pcd")} if cameras else set()
+        require_none_missing(
+            folder, str(Path(sweeps[0]).parent), [Path(sweep).stem for sweep in sweeps], {"related_images": related, **shown}
+        )
     return Clip(folder.resolve().name, cameras, tuple(frames), forward or forward_from_motion(poses))
+
+
+def _stems(files: Iterable[Path]) -> set[str]:
+    return {file.stem for file in files if file.suffix.lower() in IMAGE_ENDINGS}
 
 
 def _image(folder: Path, stem: str, camera: str, *, alone: bool) -> str | None:

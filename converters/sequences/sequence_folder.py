@@ -19,6 +19,7 @@ import numpy as np
 from converters.point_cloud_files import parse_pcd
 from converters.sequences.image_file import PIXEL_LIMIT, decode_image
 from converters.sequences.json_field import JsonField
+from converters.sequences.rising_times import require_rising_times
 from converters.sweep_files import sweep_parser
 from sam4d.geometry import SE3, Axis
 from sam4d.structures import LIDAR, Camera, Clip, Frame, InputError, Sweep, UInt8Array
@@ -96,7 +97,7 @@ class FolderReader:
 
 def open_sequence_folder(path: str | Path) -> Clip:
     """The clip in a folder (or beside a given sequence.json). Raises InputError as `read_sequence` does, and where a file that the
-    description names is missing, unreadable, or a link to outside the folder."""
+    description names is missing, unreadable, or a link to outside the folder; frames whose times do not rise."""
     folder = Path(path)
     if folder.name == SEQUENCE_FILE:
         folder = folder.parent
@@ -104,6 +105,7 @@ def open_sequence_folder(path: str | Path) -> Clip:
         raise InputError(str(path), f"a folder with a {SEQUENCE_FILE}", "a file" if folder.exists() else "nothing")
     reader = FolderReader(folder.resolve())
     clip = read_sequence(reader, str(folder))
+    require_rising_times(clip, f"{folder}/{SEQUENCE_FILE}")
     for index, frame in enumerate(clip.frames):
         for field, load in (("sweep", frame.load_sweep), *((f"images.{name}", load) for name, load in frame.load_images.items())):
             if isinstance(load, SweepFile | ImageFile):

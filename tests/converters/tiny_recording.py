@@ -18,13 +18,13 @@ def tiny_camera(name: str, yaw_rad: float = 0.0) -> Camera:
     return Camera(name, 24, 16, 12.0, 12.5, 12.25, 8.0, SE3.from_yaw(yaw_rad, [0.0, 0.0, 0.0]) @ FRONT_POSE, (0.01, -0.02, 0.001, 0.0, 0.0))
 
 
-def tiny_clip(*, cameras: bool = True, poses: bool = True, forward: Axis = "+x", name: str = "tiny") -> Clip:
-    """Three frames of 60 points ahead of the vehicle, two cameras; `rear` has no image on frame 1."""
+def tiny_clip(*, cameras: bool = True, poses: bool = True, forward: Axis = "+x", name: str = "tiny", gaps: bool = True) -> Clip:
+    """Three frames of 60 points ahead of the vehicle, two cameras; where there are gaps, `rear` has no image on frame 1."""
     rig = {"front": tiny_camera("front"), "rear": tiny_camera("rear", np.pi)} if cameras else {}
     frames = tuple(
         Frame(
             load_sweep=_sweep(index),
-            load_images={camera: _image(index, camera) for camera in rig if (camera, index) != ("rear", 1)},
+            load_images={camera: _image(index, camera) for camera in rig if not gaps or (camera, index) != ("rear", 1)},
             world_SE3_lidar=SE3.from_yaw(0.1 * index, [1000.0 + 2 * index, -50.0, 3.0]) if poses else None,
             timestamp_ns=1_700_000_000_000_000_000 + 100_000_000 * index if index != 2 else None,
         )

@@ -65,6 +65,11 @@ NO_PICKLE = "no file of this layout is a pickle"
 NO_TIMES = "frames have no times"
 
 
+def without_poses(sweep: Path) -> None:
+    sweep.unlink()
+    (sweep.parents[1] / "poses.txt").unlink()
+
+
 def write_sequence_folder(folder: Path) -> None:
     write_sequence(tiny_clip(), folder, masklets=tiny_masklets())
 
@@ -75,7 +80,7 @@ def write_raw(folder: Path) -> None:
 
 
 def write_classified_pandaset(folder: Path) -> None:
-    write_pandaset(folder, straight(tiny_clip()))
+    write_pandaset(folder, straight(tiny_clip(gaps=False)))
     write_classes(folder, straight(tiny_clip()))
 
 
@@ -100,6 +105,7 @@ LAYOUTS: Mapping[str, Layout] = {
 }
 
 
+NOT_LATER = r"frame 1: timestamp_ns: expected a time after that of frame 0, \d+, found "
 NO_FILE = "expected a readable file, found no such file"
 OUTSIDE = "expected a file inside the sequence's folder, found a link to"
 FIRST_FRONT = "related_images/s0_pcd/front.png"
@@ -133,7 +139,12 @@ TABLE: Mapping[str, Mapping[Bad, list[Case] | str]] = {
         ],
         "unknown category": FREE_TEXT,
         "overlapping times": [
-            Case("sequence.json", document(lambda d: d["frames"][1].update(timestamp_ns=d["frames"][0]["timestamp_ns"])), "frame 1")
+            Case("sequence.json", document(lambda d: d["frames"][1].update(timestamp_ns=5)), NOT_LATER),
+            Case(
+                "sequence.json",
+                document(lambda d: d["frames"][1].update(timestamp_ns=d["frames"][0]["timestamp_ns"])),
+                f"{NOT_LATER}17{'0' * 17}",
+            ),
         ],
         "hostile pickle": [Case("sequence.json", first_sweep_is("sweeps/a.npz", hostile_npz), "a.npz: expected numbers.*found.*object")],
         "path that leaves the sequence": [
@@ -183,7 +194,7 @@ TABLE: Mapping[str, Mapping[Bad, list[Case] | str]] = {
         ],
         "unknown category": FREE_TEXT,
         "overlapping times": [
-            Case("meta_infos/tiny.pkl", pickled(lambda d: d["frames"][1].update(path=d["frames"][0]["path"])), "frame 1"),
+            Case("meta_infos/tiny.pkl", pickled(lambda d: d["frames"][1].update(path=d["frames"][0]["path"])), NOT_LATER),
         ],
         "hostile pickle": [
             Case("meta_infos/tiny.pkl", hostile, "expected a pickle of plain values and numpy arrays, found the name builtins.print"),
@@ -205,7 +216,20 @@ TABLE: Mapping[str, Mapping[Bad, list[Case] | str]] = {
         ],
     },
     "KITTI raw": {
-        "missing file": [Case(f"../{name}", removed, f"{name}: {NO_FILE}") for name in ("calib_cam_to_cam.txt", "calib_velo_to_cam.txt")],
+        "missing file": [
+            *(Case(f"../{name}", removed, f"{name}: {NO_FILE}") for name in ("calib_cam_to_cam.txt", "calib_velo_to_cam.txt")),
+            Case(
+                "velodyne_points/data/0000000001.bin",
+                removed,
+                r"data: expected a file for each of the 3 entries of velodyne_points/timestamps.txt .*, found none for 0000000001$",
+            ),
+            Case(
+                "image_02/data/0000000001.png",
+                removed,
+                r"image_02/data: expected a file for every frame of velodyne_points/data \(--allow-missing .*, found none for 0000000001$",
+            ),
+            Case("oxts/data/0000000000.txt", removed, "oxts/data: expected a file for every frame of .*, found none for 0000000000$"),
+        ],
         "broken off file": [
             Case("velodyne_points/data/0000000001.bin", cut, "0000000001.bin: expected rows of 4 float32 numbers"),
             Case("image_02/data/0000000000.png", cut, "0000000000.png: expected a whole image"),
@@ -222,7 +246,7 @@ TABLE: Mapping[str, Mapping[Bad, list[Case] | str]] = {
             Case("../calib_imu_to_velo.txt", text("T:", "Q:"), "calib_imu_to_velo.txt: expected a line T, found none"),
         ],
         "unknown category": "a raw drive has no labels",
-        "overlapping times": [Case("velodyne_points/timestamps.txt", same_times, "frames 1, 2")],
+        "overlapping times": [Case("velodyne_points/timestamps.txt", same_times, NOT_LATER)],
         "hostile pickle": NO_PICKLE,
         "path that leaves the sequence": [
             Case("velodyne_points/data/0000000001.bin", linked_out, OUTSIDE),
@@ -234,7 +258,12 @@ TABLE: Mapping[str, Mapping[Bad, list[Case] | str]] = {
         "claim of ten gigabytes": [Case("image_02/data/0000000000.png", huge_image, "0000000000.png: expected an image")],
     },
     "KITTI tracking": {
-        "missing file": [Case("velodyne/0000", shutil.rmtree, "expected a drive in a known layout")],
+        "missing file": [
+            Case("velodyne/0000", shutil.rmtree, "expected a drive in a known layout"),
+            Case("velodyne/0000/000001.bin", removed, "velodyne/0000: expected a file for every frame of image_02/0000 .*000001$"),
+            Case("velodyne/0000/000002.bin", removed, "velodyne/0000: expected a file for every frame of image_02/0000 .*000002$"),
+            Case("image_02/0000/000001.png", removed, "image_02/0000: expected a file for every frame of velodyne/0000 .*000001$"),
+        ],
         "broken off file": [
             Case("velodyne/0000/000001.bin", cut, "000001.bin: expected rows of 4 float32 numbers"),
             Case("image_02/0000/000000.png", cut, "000000.png: expected a whole image"),
@@ -289,7 +318,7 @@ TABLE: Mapping[str, Mapping[Bad, list[Case] | str]] = {
             )
         ],
         "overlapping times": [
-            Case("v1.0-mini/sample_data.json", document(lambda d: [row.update(timestamp=1) for row in d]), "frames 1, 2"),
+            Case("v1.0-mini/sample_data.json", document(lambda d: [row.update(timestamp=1) for row in d]), NOT_LATER),
         ],
         "hostile pickle": NO_PICKLE,
         "path that leaves the sequence": [
@@ -306,6 +335,11 @@ TABLE: Mapping[str, Mapping[Bad, list[Case] | str]] = {
         "missing file": [
             Case("camera/front/poses.json", removed, f"poses.json: {NO_FILE}"),
             Case("annotations/semseg/classes.json", removed, f"classes.json: {NO_FILE}"),
+            Case("lidar/01.pkl.gz", removed, "lidar: expected a file for each of the 3 entries of lidar/poses.json .*, found none for 01$"),
+            *(
+                Case(f"{place}/01{ending}", removed, f"{place}: expected a file for every frame of lidar .*, found none for 01$")
+                for place, ending in (("camera/front", ".jpg"), ("annotations/cuboids", ".pkl.gz"), ("annotations/semseg", ".pkl.gz"))
+            ),
         ],
         "broken off file": [
             Case("lidar/poses.json", cut, "poses.json: expected JSON"),
@@ -330,7 +364,7 @@ TABLE: Mapping[str, Mapping[Bad, list[Case] | str]] = {
         "unknown category": [
             Case("annotations/semseg/classes.json", document(lambda d: d.pop("7")), "class: expected one of the classes of .*, found 7")
         ],
-        "overlapping times": [Case("lidar/timestamps.json", lambda file: file.write_text("[5, 5, 4]"), "frames 1, 2")],
+        "overlapping times": [Case("lidar/timestamps.json", lambda file: file.write_text("[5, 5, 4]"), NOT_LATER)],
         "hostile pickle": [
             Case(f"{place}/00.pkl.gz", hostile_gzip, f"{place}/00.pkl.gz: expected a pickle of .*, found the name builtins.print")
             for place in ("lidar", "annotations/cuboids", "annotations/semseg")
@@ -350,7 +384,14 @@ TABLE: Mapping[str, Mapping[Bad, list[Case] | str]] = {
         ],
     },
     "CVAT 3D upload": {
-        "missing file": "sweeps and images are what is there; without a calibration there are no cameras",
+        "missing file": [
+            Case("pointcloud/s1.pcd", removed, "a line for each of the 2 sweeps, found 3"),
+            Case(
+                "pointcloud/s1.pcd", without_poses, "pointcloud: expected a file for every frame of related_images .*, found none for s1$"
+            ),
+            Case("related_images/s1_pcd", shutil.rmtree, "related_images: expected a file for every frame of pointcloud .*none for s1$"),
+            Case("related_images/s1_pcd/rear.png", removed, "images of rear: expected a file for every frame of pointcloud .*none for s1$"),
+        ],
         "broken off file": [
             Case("pointcloud/s1.pcd", cut, "s1.pcd: POINTS: expected 960 bytes"),
             Case("calibration.json", cut, "calibration.json: expected JSON"),
@@ -420,7 +461,7 @@ TABLE: Mapping[str, Mapping[Bad, list[Case] | str]] = {
                 lambda folder: [
                     document(lambda d: d["meta"].update(timestamp="2023-11-14T22:13:20Z"))(file) for file in folder.glob("*/*.png.json")
                 ],
-                "frames 1, 2",
+                NOT_LATER,
             )
         ],
         "hostile pickle": NO_PICKLE,

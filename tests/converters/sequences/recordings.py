@@ -81,8 +81,11 @@ def write_waymo_4dseg(root: Path, clip: Clip, masklets: tuple[Masklet, ...]) -> 
         write_whole_files({root / path: data for path, data in waymo_4dseg_label_files(read, masklets).items()})
 
 
-def write_kitti_raw(root: Path, clip: Clip, camera: Camera, imu_SE3_lidar: SE3, oxts: list[list[float]]) -> Path:
-    """One camera as KITTI's image_02, whose projection says that it stands 6 cm beside the reference camera."""
+def write_kitti_raw(root: Path, clip: Clip, camera: Camera, imu_SE3_lidar: SE3, oxts: list[list[float]], *, gaps: bool = False) -> Path:
+    """One camera as KITTI's image_02, whose projection says that it stands 6 cm beside the reference camera.
+
+    gaps: there is no image on frame 1.
+    """
     drive = root / "2011_09_26" / "2011_09_26_drive_0001_sync"
     rect_SE3_lidar = camera.lidar_SE3_cam.inverse()
     beside_m = np.array([0.06, 0.0, 0.0])
@@ -98,7 +101,7 @@ def write_kitti_raw(root: Path, clip: Clip, camera: Camera, imu_SE3_lidar: SE3, 
     (day / "calib_imu_to_velo.txt").write_text(f"R: {numbers(lidar_SE3_imu.rotation)}\nT: {numbers(lidar_SE3_imu.translation_m)}\n")
     for index, (frame, record) in enumerate(zip(clip.frames, oxts, strict=True)):
         write_bin(drive / f"velodyne_points/data/{index:010d}.bin", frame)
-        if index != 1:
+        if index != 1 or not gaps:
             write_image(drive / f"image_02/data/{index:010d}.png", frame.load_images["front"]())
         file = drive / f"oxts/data/{index:010d}.txt"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -125,9 +128,9 @@ def write_kitti_tracking(root: Path) -> Clip:
     return tiny
 
 
-def write_plain_folder(folder: Path, *, cvat: bool) -> Clip:
-    """The tiny recording with its calibration and poses; images as CVAT has them, or by camera."""
-    clip = tiny_clip()
+def write_plain_folder(folder: Path, *, cvat: bool, gaps: bool = False) -> Clip:
+    """The tiny recording with its calibration and poses; images as CVAT has them, or by camera, with its gaps or without."""
+    clip = tiny_clip(gaps=gaps)
     (folder / "pointcloud").mkdir(parents=True)
     with tempfile.TemporaryDirectory() as scratch:
         write_sequence(clip, Path(scratch) / "drive")

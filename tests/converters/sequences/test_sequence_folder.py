@@ -294,10 +294,9 @@ class TestCheck:
         with pytest.raises(InputError, match=r"sweeps/000001\.pcd: POINTS: expected 960 bytes"):
             check_sequence(open_sequence(folder))
 
-    def test_oddities_of_poses_times_and_cameras_are_noted(self, folder: Path) -> None:
+    def test_oddities_of_poses_and_cameras_are_noted(self, folder: Path) -> None:
         def change(description: dict[str, Any]) -> None:
             description["frames"][1]["world_SE3_lidar"] = None
-            description["frames"][2]["timestamp_ns"] = 5
             for frame in description["frames"]:
                 frame["images"].pop("rear", None)
             description["cameras"]["front"]["lidar_SE3_cam"] = description["cameras"]["rear"]["lidar_SE3_cam"]
@@ -308,5 +307,4 @@ class TestCheck:
             "no image on any frame from camera rear",
             "camera front: no LiDAR point falls into its images; check lidar_SE3_cam",
             "no pose on frame 1",
-            "timestamps do not rise at frame 2",
         )
