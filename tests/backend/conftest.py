@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,3 +151,14 @@ def tiny_root(tiny_drive: SyntheticDrive, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 def tiny_project(tiny_drive: SyntheticDrive, tiny_root: Path) -> Project:
     return Project(tiny_drive, tiny_root)
+
+
+@pytest.fixture(scope="session")
+def namespaces() -> None:
+    """That what stands in for a container can be started here: some machines, most of all containers, let nobody make one."""
+    if shutil.which("bwrap") is None:
+        pytest.skip("bubblewrap is not installed")
+    command = ["bwrap", "--unshare-all", "--share-net", "--uid", "1001", "--gid", "0", "--ro-bind", "/", "/", "--proc", "/proc", "true"]
+    tried = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    if tried.returncode:
+        pytest.skip(f"this machine lets nobody make namespaces: {tried.stderr.strip()}")

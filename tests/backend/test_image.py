@@ -164,7 +164,7 @@ def served(command: list[str], variables: dict[str, str], log: Path, folder: Pat
 @pytest.mark.slow
 @pytest.mark.xdist_group("image")
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+@pytest.mark.usefixtures("namespaces")
 def test_the_backend_serves_from_a_read_only_container(image: Image, project: Project, tmp_path: Path) -> None:
     services = compose_document()["services"]
     root, cache, models = tmp_path / "root", tmp_path / "cache", tmp_path / "models"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,7 +39,7 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.xdist_group("label-studio"),
     pytest.mark.skipif(not PROGRAMS, reason="PostgreSQL is not installed"),
-    pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed"),
+    pytest.mark.usefixtures("namespaces"),
     pytest.mark.skipif(not (LABEL_STUDIO_ENVIRONMENT / "bin" / "label-studio").exists(), reason="Label Studio is not installed"),
 ]
 
