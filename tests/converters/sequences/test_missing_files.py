@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from backend import cli
 from converters.sequences import open_sequence
 from converters.sequences.missing_files import holes, require_none_missing
 from sam4d.structures import InputError
@@ -66,6 +67,17 @@ def test_frames_that_are_missing_may_be_left_out(tmp_path: Path, layout: str, sw
     found = open_sequence(place, allow_missing=True)
     assert [frame.timestamp_ns for frame in found.frames] == [before.frames[index].timestamp_ns for index in (0, 2)]
     assert [len(frame.load_images) for frame in found.frames] == [len(before.cameras), len(before.cameras) - 1]
+
+
+def test_the_command_says_so_in_one_line_and_goes_on_where_it_may(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    LAYOUTS["KITTI tracking"].write(tmp_path / "training")
+    (tmp_path / "training/velodyne/0000/000001.bin").unlink()
+    command = ["convert", str(tmp_path / "training"), str(tmp_path / "drive")]
+    assert cli.main(command) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "drive").exists()
+    assert cli.main([*command, "--allow-missing"]) == 0
+    assert len(open_sequence(tmp_path / "drive")) == 2
 
 
 def test_a_camera_may_have_images_of_some_sweeps_alone(tmp_path: Path) -> None:
