@@ -154,6 +154,7 @@ def _limits(values: Mapping[str, str]) -> Limits:
         objects=_integer(values, "SAM4D_OBJECTS_PER_TASK", default.objects, 1, 100_000),
         frames=_integer(values, "SAM4D_FRAMES_PER_TASK", default.frames, 1, 100_000),
         seconds=_number(values, "SAM4D_DEADLINE_SECONDS", default.seconds, 1.0, 3600.0),
+        body_seconds=_number(values, "SAM4D_REQUEST_SECONDS", default.body_seconds, 1.0, 3600.0),
     )
 
 
