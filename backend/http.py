@@ -39,7 +39,7 @@ def build_app(service: LabellingService, settings: Settings) -> Starlette:
     admission = Admission(settings.threads, settings.queue, settings.queue_seconds)
     metrics = Metrics(service.version, admission, service.sessions, service.errors)
     endpoints = _Endpoints(service, settings, admission, metrics)
-    middleware = [Middleware(Observation, metrics=metrics)]
+    middleware = [Middleware(Observation, metrics=metrics, errors=service.errors)]
     if settings.credentials.any_given:
         middleware.append(Middleware(Authentication, credentials=settings.credentials))
     return Starlette(
