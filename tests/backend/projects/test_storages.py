@@ -99,9 +99,12 @@ def project(client: LabelStudioClient, small_drive: SyntheticDrive) -> Iterator[
 
 
 @pytest.fixture
-def personal_access_token(label_studio: LabelStudioServer) -> str:
+def personal_access_token(label_studio: LabelStudioServer) -> Iterator[str]:
+    """A user has one at a time."""
     label_studio.client.jwt_settings.update(api_token_ttl_days=1, api_tokens_enabled=True, legacy_api_tokens_enabled=True)
-    return str(label_studio.client.tokens.create().token)
+    token = str(label_studio.client.tokens.create().token)
+    yield token
+    label_studio.client.tokens.blacklist(refresh=token)
 
 
 @pytest.mark.parametrize("presign", [False, True])
