@@ -210,7 +210,7 @@ def _url(values: Mapping[str, str], name: str) -> str | None:
         return None
     text = values[name].rstrip("/")
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
         # The address may hold a password: it is not repeated.
         raise InputError(name, "an address such as http://127.0.0.1:8080", "something else")
     return text

@@ -97,6 +97,7 @@ def test_every_variable_arrives(tmp_path: Path) -> None:
         ("LABEL_STUDIO_URL", "localhost:8080"),
         ("LABEL_STUDIO_URL", "ftp://localhost"),
         ("LABEL_STUDIO_URL", "http://user:hidden@localhost"),
+        ("LABEL_STUDIO_URL", "http://:hidden@localhost"),
         ("SAM4D_ALLOWED_HOSTS", "https://files.example.com"),
         ("SAM4D_ENGINE", "magic"),
         ("SAM4D_CHECKPOINT", "/no/such/file.pth"),
