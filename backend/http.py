@@ -90,7 +90,7 @@ class _Endpoints:
         """Only the configuration is looked at: that `hostname` is Label Studio's and `access_token` its own, anyone could claim."""
         try:
             content = _json_object(await self._body(request, min(SETUP_BYTES, self._settings.limits.request_bytes)))
-            self._service.check_label_config(_text(content, "schema"))
+            await anyio.to_thread.run_sync(self._service.check_label_config, _text(content, "schema"))
         except Exception as error:
             return self._error_response(error, "setup")
         return JSONResponse({"model_version": self._service.version})
