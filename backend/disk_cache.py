@@ -47,7 +47,7 @@ class DiskCache:
             self._make_room()
         except OSError as error:
             # A full disk costs speed, not the answer.
-            logger.warning("a downloaded file is not kept: %s", error)
+            logger.warning("a downloaded file is not kept: %s", error.strerror or "an error")
 
     def _make_room(self) -> None:
         files = [(entry, entry.stat()) for entry in self.folder.iterdir() if not entry.name.startswith(".")]

@@ -19,6 +19,7 @@ from backend.media import MediaReader
 from backend.projects import BackendAddress
 from backend.settings import Settings
 from backend.viewer_page import PAGE
+from backend.web_address import shown
 from converters.label_config import VIEWER_HTML, parse_label_config
 from converters.tasks import TaskWindow, parse_task_data
 from sam4d.structures import Clip, InputError
@@ -184,14 +185,16 @@ def _connection(client: LabelStudioClient, project: Project, backend: BackendAdd
     connected = client.backends(project)
     ours = [other for other in connected if other.url.rstrip("/") == backend.url.rstrip("/")]
     if not ours:
-        return Finding(what, "trouble", f"{', '.join(other.url for other in connected) or 'none'}, not {backend.url}", mend)
+        # Somebody may have typed a password into one.
+        found = ", ".join(shown(other.url) for other in connected) or "none"
+        return Finding(what, "trouble", f"{found}, not {backend.url}", mend)
     if ours[0].state != "CO":
         found = f"state {ours[0].state} {ours[0].error}".strip()
         return Finding(what, "trouble", found, "Label Studio must reach the backend (SAM4D_BACKEND_URL) and know its password")
     if not ours[0].is_interactive:
         return Finding(what, "trouble", "not for interactive use", "Settings, Model, Edit: Use for interactive preannotations")
     if connected[0] is not ours[0]:
-        return Finding(what, "note", f"Label Studio asks {connected[0].url} first", "take away the others")
+        return Finding(what, "note", f"Label Studio asks {shown(connected[0].url)} first", "take away the others")
     return Finding(what, "ok", "connected, interactive")
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import requests
 
-from backend.logs import JsonGunicornLogger, LogFormat
+from backend.logs import GunicornLogger, JsonGunicornLogger, LogFormat
 from sam4d.structures import InputError
 
 LOOPBACK = "127.0.0.1"
@@ -284,8 +284,8 @@ def running_backend(workplace: Workplace, variables: Mapping[str, str], port: in
 def gunicorn_command(host: str, port: int, workers: int = 1, log_format: LogFormat = "text") -> list[str]:
     """One process by default: it holds the open tasks, and its threads answer them side by side."""
     command = [sys.executable, "-m", "gunicorn", "backend.asgi:create_app()", "--worker-class", "uvicorn_worker.UvicornWorker"]
-    if log_format == "json":
-        command += ["--logger-class", f"{JsonGunicornLogger.__module__}.{JsonGunicornLogger.__qualname__}"]
+    logger = JsonGunicornLogger if log_format == "json" else GunicornLogger
+    command += ["--logger-class", f"{logger.__module__}.{logger.__qualname__}"]
     command += ["--workers", str(workers), "--bind", f"{host}:{port}", "--timeout", "150", "--graceful-timeout", "5"]
     # nobody uses it, two servers of one user would share it, and it wants a home that can be written to
     return [*command, "--no-control-socket"]

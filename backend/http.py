@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -14,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import State
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -29,6 +30,8 @@ from backend.settings import Settings
 from converters.viewer_requests import is_viewer_request
 
 RETRY_SECONDS = 10
+SETUP_BYTES = 1024 * 1024
+"""The largest request at /setup, which waits for no place: a hundred times a configuration of six cameras."""
 
 
 def build_app(service: LabellingService, settings: Settings) -> Starlette:
@@ -36,7 +39,7 @@ def build_app(service: LabellingService, settings: Settings) -> Starlette:
     admission = Admission(settings.threads, settings.queue, settings.queue_seconds)
     metrics = Metrics(service.version, admission, service.sessions, service.errors)
     endpoints = _Endpoints(service, settings, admission, metrics)
-    middleware = [Middleware(Observation, metrics=metrics)]
+    middleware = [Middleware(Observation, metrics=metrics, errors=service.errors)]
     if settings.credentials.any_given:
         middleware.append(Middleware(Authentication, credentials=settings.credentials))
     return Starlette(
@@ -86,8 +89,8 @@ class _Endpoints:
     async def setup(self, request: Request) -> Response:
         """Only the configuration is looked at: that `hostname` is Label Studio's and `access_token` its own, anyone could claim."""
         try:
-            content = _json_object(await self._body(request))
-            self._service.check_label_config(_text(content, "schema"))
+            content = _json_object(await self._body(request, min(SETUP_BYTES, self._settings.limits.request_bytes)))
+            await anyio.to_thread.run_sync(self._service.check_label_config, _text(content, "schema"))
         except Exception as error:
             return self._error_response(error, "setup")
         return JSONResponse({"model_version": self._service.version})
@@ -110,7 +113,7 @@ class _Endpoints:
     async def webhook(self, request: Request) -> Response:
         """Label Studio tells of every change in the project; tasks bring what is needed themselves, so nothing is done."""
         try:
-            await self._body(request)
+            await self._receive(request, self._settings.limits.request_bytes, keep=lambda chunk: None)
         except Exception as error:
             return self._error_response(error, "webhook")
         return JSONResponse({}, status_code=201)
@@ -118,7 +121,7 @@ class _Endpoints:
     async def _work(self, request: Request, deadline: float) -> bytes:
         # Those that wait have not been read yet: many large requests would not fit into memory.
         async with self._admission.place():
-            body = await self._body(request)
+            body = await self._body(request, self._settings.limits.request_bytes)
             return await anyio.to_thread.run_sync(self._predict, body, request.state, deadline, limiter=self._threads)
 
     def _look_at_late_work(self, work: asyncio.Task[bytes]) -> None:
@@ -149,19 +152,32 @@ class _Endpoints:
             trouble.append("SAM4D_DATA_ROOT cannot be read")
         return trouble
 
-    async def _body(self, request: Request) -> bytes:
-        most = self._settings.limits.request_bytes
-        chunks, size = [], 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > most:
-                raise RequestError("request", f"at most {most} bytes", "more", status=413)
-            chunks.append(chunk)
+    async def _body(self, request: Request, most_bytes: int) -> bytes:
+        chunks: list[bytes] = []
+        await self._receive(request, most_bytes, keep=chunks.append)
         return b"".join(chunks)
+
+    async def _receive(self, request: Request, most_bytes: int, keep: Callable[[bytes], object]) -> None:
+        """The request's body, piece by piece. Raises RequestError where it is too large, too slow, or broken off."""
+        size, most_seconds = 0, self._settings.limits.body_seconds
+        try:
+            with anyio.fail_after(most_seconds):
+                async for chunk in request.stream():
+                    size += len(chunk)
+                    if size > most_bytes:
+                        raise RequestError("request", f"at most {most_bytes} bytes", "more", status=413)
+                    keep(chunk)
+        except TimeoutError:
+            raise RequestError("request", f"all of it within {most_seconds:g} s", f"{size} bytes", status=408) from None
+        except ClientDisconnect:
+            raise RequestError("request", "all of it", f"{size} bytes and the end of the connection") from None
 
     def _error_response(self, error: Exception, doing: str) -> Response:
         answer = self._service.errors.answer(error, doing)
         headers = {} if answer.retry_after_seconds is None else {"Retry-After": str(answer.retry_after_seconds)}
+        if answer.status == 408:
+            # or the server would wait for the rest
+            headers["Connection"] = "close"
         return JSONResponse({"error": answer.message, "id": answer.error_id}, status_code=answer.status, headers=headers)
 
 

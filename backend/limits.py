@@ -14,7 +14,8 @@ class Limits:
     request_bytes: the largest request (Label Studio sends a task with all its drafts). answer_bytes: what the regions of one click may
     take; frames far from the click that do not fit are left for later. tasks: of one request. prompts: clicks, boxes, brushes and
     edits that a request holds. objects: of a task; more that people drew are read, but no new one is begun. frames: of a task.
-    seconds: after which a request is answered in any case, below the 100 after which Label Studio gives up.
+    seconds: after which a request is answered in any case, below the 100 after which Label Studio gives up. body_seconds: how long a
+    request may take to come in, once it is read.
     """
 
     request_bytes: int = 256 * MEGABYTE
@@ -24,3 +25,4 @@ class Limits:
     objects: int = 500
     frames: int = 500
     seconds: float = 90.0
+    body_seconds: float = 30.0

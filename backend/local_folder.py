@@ -27,7 +27,11 @@ class LocalFolder:
     file_bytes: int
 
     def has(self, name: str) -> bool:
-        return self.root.joinpath(self.folder, name).is_file()
+        try:
+            return self.root.joinpath(self.folder, name).is_file()
+        except OSError:
+            # a name longer than names can be, a folder that is not ours to read
+            return False
 
     def read(self, name: str) -> bytes:
         path = self.root.joinpath(self.folder, relative_path(name, f"file of {self.folder}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import traceback
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -20,6 +21,8 @@ current_request_id: ContextVar[str] = ContextVar("current_request_id", default="
 DEEPEST_CALLS = 6
 LONGEST_MESSAGE = 4000
 PACKAGES = ("backend", "converters", "sam4d")
+SOURCE_FILE = re.compile(r"(?:/[^\s/:'\"<>]+)+/([^\s/:'\"<>]+\.py)\b")
+"""Where warnings and tasks of asyncio say they come from; the file's name is enough."""
 
 
 class LineFormatter(logging.Formatter):
@@ -66,7 +69,7 @@ class LineFormatter(logging.Formatter):
     def _hide(self, text: str) -> str:
         for secret, instead in self._hidden:
             text = text.replace(secret, instead)
-        return text
+        return text if self._with_tracebacks else SOURCE_FILE.sub(r"\1", text)
 
 
 def describe_error(error: BaseException) -> str:
@@ -83,19 +86,36 @@ def describe_error(error: BaseException) -> str:
 
 
 def configure_logging(level: str, log_format: LogFormat, hidden: Mapping[str, str]) -> None:
-    """This process's log goes to standard error. Where it has been set up already, it stays so."""
+    """This process's log goes to standard error, the server's lines and Python's warnings included. Where it has been set up already, it
+    stays so. DEBUG is for our own packages: those of others would tell addresses and headers."""
+    formatter = LineFormatter(log_format, hidden, with_tracebacks=level == "DEBUG")
     handler = logging.StreamHandler()
-    handler.setFormatter(LineFormatter(log_format, hidden, with_tracebacks=level == "DEBUG"))
-    logging.basicConfig(level=level, handlers=[handler])
+    handler.setFormatter(formatter)
+    logging.basicConfig(level="INFO" if level == "DEBUG" else level, handlers=[handler])
+    if level == "DEBUG":
+        for package in PACKAGES:
+            logging.getLogger(package).setLevel(level)
+    logging.captureWarnings(True)
+    # uvicorn has the same handlers
+    for served in logging.getLogger("gunicorn.error").handlers:
+        served.setFormatter(formatter)
 
 
-class JsonGunicornLogger(Logger):  # type: ignore[misc]  # gunicorn is not typed
-    """gunicorn's own lines ("Listening at: ...") as JSON, too."""
+class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn is not typed
+    """gunicorn's own lines ("Listening at: ...") before a worker has an app, and in the process above the workers, as text."""
+
+    log_format: LogFormat = "text"
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
         for handler in self.error_log.handlers:
-            handler.setFormatter(LineFormatter("json"))
+            handler.setFormatter(LineFormatter(self.log_format))
+
+
+class JsonGunicornLogger(GunicornLogger):
+    """The same as JSON."""
+
+    log_format = "json"
 
 
 def _on_one_line(text: str) -> str:

@@ -87,7 +87,7 @@ class MediaReader:
 
     def _open_web_folder(self, source: WebFolder) -> Clip:
         folder, web = source.address, self._web
-        return RemoteFolder(lambda name: web.read(folder.file(name)), self._cache, str(folder)).open_clip(str(folder))
+        return RemoteFolder(lambda name: web.read(folder.file(name)), self._cache, str(folder)).open_clip(str(folder).rstrip("/"))
 
     def _open_bucket_folder(self, source: BucketFolder, project_id: int | None) -> Clip:
         client = self._label_studio

@@ -30,6 +30,8 @@ def refusal(ip: IPAddress, *, private: bool) -> str | None:
         return "a link-local address"
     if ip.is_multicast:
         return "a multicast address"
+    if ip.version == 6 and ip.scope_id is not None:
+        return "an address of one network card"
     if _within(ip, _EMBEDDING):
         return "an IPv4 address inside an IPv6 one"
     if _within(ip, _PRIVATE):

@@ -154,6 +154,7 @@ def _limits(values: Mapping[str, str]) -> Limits:
         objects=_integer(values, "SAM4D_OBJECTS_PER_TASK", default.objects, 1, 100_000),
         frames=_integer(values, "SAM4D_FRAMES_PER_TASK", default.frames, 1, 100_000),
         seconds=_number(values, "SAM4D_DEADLINE_SECONDS", default.seconds, 1.0, 3600.0),
+        body_seconds=_number(values, "SAM4D_REQUEST_SECONDS", default.body_seconds, 1.0, 3600.0),
     )
 
 
@@ -209,7 +210,7 @@ def _url(values: Mapping[str, str], name: str) -> str | None:
         return None
     text = values[name].rstrip("/")
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
         # The address may hold a password: it is not repeated.
         raise InputError(name, "an address such as http://127.0.0.1:8080", "something else")
     return text

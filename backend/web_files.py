@@ -244,6 +244,9 @@ def _converse(connection: socket.socket, address: WebAddress, request: _Request,
     if answer.status != 200:
         return Answer(answer.status, answer.getheader("Location"), b"")
     packed = answer.getheader("Content-Encoding", "identity").strip().lower()
+    if not answer.chunked:
+        # other ways to transfer would be taken for the file itself
+        packed = answer.getheader("Transfer-Encoding", packed).strip().lower()
     if packed != "identity":
         raise MediaError(str(address), "a file that is not packed (Content-Encoding)", repr(packed[:40]))
     length = _content_length(answer, address)

@@ -25,6 +25,8 @@ CUBOID = "cuboid_bev"
 CUBOID_Z = "z"
 CUBOID_HEIGHT = "h"
 VIEWER_HTML = "viewer_html"
+LONGEST_CONFIG = 1_000_000
+"""Characters; one of twenty cameras and a hundred labels has a third of that."""
 _PREFIXES = ("brush", "kp", "box")
 _HINT = (
     "Auto-Annotation and Auto-Accept on. Choose a Click label and the pink tool (M), then click on an object: the rest follows. "
@@ -137,9 +139,11 @@ def parse_label_config(xml: str, cameras: Iterable[str] | None = None) -> LabelC
         cameras: names of the clip's cameras, each of which must then have its block; None accepts the cameras found.
 
     Raises:
-        InputError: no XML, tags missing or of another kind, no label that all our tags offer. It lists the tags and says how to get the
-            right configuration.
+        InputError: no XML, a very long one, tags missing or of another kind, no label that all our tags offer. It lists the tags and says
+            how to get the right configuration.
     """
+    if len(xml) > LONGEST_CONFIG:
+        raise InputError("label config", f"at most {LONGEST_CONFIG} characters", str(len(xml)))
     try:
         root = fromstring(xml)
     except (ParseError, DefusedXmlException, ValueError, TypeError) as error:
@@ -157,7 +161,8 @@ def parse_label_config(xml: str, cameras: Iterable[str] | None = None) -> LabelC
     _require(tags, found)
     results = [CUBOID, *(brush_tag(image) for image in (*found, BIRDS_EYE))]
     offered = [[child.attrib["value"] for child in tags[name].iter("Label") if child.attrib.get("value")] for name in results]
-    labels = tuple(dict.fromkeys(label for label in offered[0] if all(label in others for others in offered)))
+    everywhere = set(offered[0]).intersection(*offered)
+    labels = tuple(dict.fromkeys(label for label in offered[0] if label in everywhere))
     if not labels:
         lists = "; ".join(f"{name}: {', '.join(values) or 'none'}" for name, values in zip(results, offered, strict=True))
         raise InputError("label config", "at least one label that every mask and cuboid tag offers", lists)

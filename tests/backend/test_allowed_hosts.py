@@ -111,6 +111,11 @@ def test_public_addresses_pass(text: str) -> None:
     assert refusal(ipaddress.ip_address(text), private=False) is None
 
 
+def test_no_address_of_one_network_card_passes() -> None:
+    for text in ("2606:4700::1111%eth0", "fd00::1%1", "fd00:ec2::254%1", "fe80::1%1"):
+        assert refusal(ipaddress.ip_address(text), private=True) is not None
+
+
 def test_loopback_passes_only_where_it_is_named_itself() -> None:
     loopback = ipaddress.ip_address("127.0.0.1")
     assert AllowedHost("127.0.0.1", 9000, private=True).refusal(loopback) is None

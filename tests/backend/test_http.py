@@ -337,3 +337,18 @@ def test_the_network_answers_a_click_with_brush_regions(project: Project, data_r
     assert decode_mask(front["value"]["rle"], front["original_height"], front["original_width"], "front").any()
     cuboid = next(result for result in prediction["result"] if result["type"] == "rectanglelabels")
     assert cuboid["meta"]["sam4d"]["version"] == f"sam4d-{digest}"
+
+
+@pytest.mark.parametrize("path", ["/health", "/metrics"])
+def test_what_nobody_expected_is_explained_by_the_log(
+    path: str, client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise RuntimeError("a-secret")
+
+    monkeypatch.setattr("backend.http._Endpoints._trouble", broken)
+    monkeypatch.setattr("backend.metrics.Metrics.text", broken)
+    answer = client.get(path)
+    assert (answer.status_code, answer.headers["X-Request-ID"]) == (500, answer.json()["id"])
+    assert "a-secret" not in answer.text
+    assert f"request failed [{answer.json()['id']}]" in caplog.text

@@ -37,6 +37,11 @@ def test_only_files_of_a_size_below_the_root(tmp_path: Path) -> None:
         assert str(tmp_path) not in str(caught.value)
 
 
+def test_what_cannot_be_a_file_is_not_there(tmp_path: Path) -> None:
+    assert not LocalFolder(tmp_path.resolve(), PurePosixPath("a" * 5000), 100).has("file")
+    assert not LocalFolder(tmp_path.resolve(), PurePosixPath("a/" * 5000), 100).has("file")
+
+
 @pytest.mark.parametrize("text", ["/etc/passwd", "..", "a/../../b", "a\\..\\b", "a\0b", "a\nb"])
 def test_paths_that_do_not_stay(text: str) -> None:
     with pytest.raises(InputError, match="below the root"):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
 import requests
 
-from backend.logs import LineFormatter, current_request_id, describe_error
+from backend.logs import LineFormatter, configure_logging, current_request_id, describe_error
 from backend.sessions import held_bytes
 from backend.settings import Settings
 from tests.backend.conftest import Project
@@ -77,6 +80,46 @@ def test_tracebacks_are_whole_where_they_are_asked_for() -> None:
     assert "Traceback (most recent call last)" in line
     fields = json.loads(LineFormatter("json", HIDDEN, with_tracebacks=True).format(record("failed", raised(ValueError("why")))))
     assert "Traceback (most recent call last)" in fields["error"]
+
+
+def test_of_a_source_file_only_the_name_is_said() -> None:
+    said = "/opt/venv/lib/python3.11/site-packages/numpy/core.py:12: RuntimeWarning: Mean of an empty slice"
+    assert LineFormatter("text").format(record(said)).endswith(": core.py:12: RuntimeWarning: Mean of an empty slice")
+
+
+@pytest.fixture
+def served() -> Iterator[io.StringIO]:
+    """What gunicorn, and so uvicorn, writes in this process."""
+    output, logger = io.StringIO(), logging.getLogger("gunicorn.error")
+    handler = logging.StreamHandler(output)
+    logger.addHandler(handler)
+    yield output
+    logger.removeHandler(handler)
+    logging.captureWarnings(False)
+    for package in ("backend", "converters", "sam4d"):
+        logging.getLogger(package).setLevel(logging.NOTSET)
+
+
+def test_the_server_says_its_errors_as_we_say_ours(served: io.StringIO) -> None:
+    configure_logging("INFO", "text", HIDDEN)
+    logging.getLogger("gunicorn.error").error("Exception in ASGI application\n", exc_info=raised(ValueError("secret-key of\n/mnt/drives")))
+    (line,) = served.getvalue().splitlines()
+    assert line.endswith("ERROR gunicorn.error: Exception in ASGI application | ValueError: *** of $SAM4D_DATA_ROOT")
+
+
+def test_warnings_are_lines_of_the_log(served: io.StringIO, caplog: pytest.LogCaptureFixture) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        configure_logging("INFO", "json", HIDDEN)
+        warnings.warn("odd", stacklevel=1)
+    assert [entry.name for entry in caplog.records] == ["py.warnings"]
+
+
+def test_debugging_is_for_our_own_packages(served: io.StringIO) -> None:
+    before = logging.getLogger("urllib3").getEffectiveLevel()
+    configure_logging("DEBUG", "text", HIDDEN)
+    assert logging.getLogger("backend.media").isEnabledFor(logging.DEBUG)
+    assert logging.getLogger("urllib3").getEffectiveLevel() == before > logging.DEBUG
 
 
 def test_settings_say_what_is_hidden(tmp_path: Path) -> None:

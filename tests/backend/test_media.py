@@ -172,6 +172,15 @@ def test_a_description_from_the_web_names_files_beside_it(name: str, data_root: 
     assert len(server.heads) == 1
 
 
+def test_a_drive_at_the_root_of_a_web_server(tmp_path: Path) -> None:
+    (tmp_path / "sequence.json").write_text("{}")
+    with RawServer(files_below(tmp_path)) as server:
+        network = Network({"files.example.com": [PUBLIC]}, {PUBLIC: server})
+        web = WebFiles(AllowedHosts.parse("files.example.com", "hosts"), 10**9, resolve=network.resolve, connect=network.connect)
+        with pytest.raises(InputError, match=r"^http://files\.example\.com/sequence\.json\b"):
+            MediaReader(Settings(), web).open_clip("http://files.example.com/")
+
+
 def test_files_of_a_web_server_that_are_too_large(data_root: Path) -> None:
     with RawServer(files_below(data_root)) as server:
         network = Network({"files.example.com": [PUBLIC]}, {PUBLIC: server})

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters.label_config import LabelConfig, build_label_config, camera_tags, label_colours, parse_label_config
+from converters.label_config import LONGEST_CONFIG, LabelConfig, build_label_config, camera_tags, label_colours, parse_label_config
 from sam4d.structures import InputError
 
 GOLDEN = Path(__file__).parent / "golden" / "label_config.xml"
@@ -142,3 +142,10 @@ def test_a_camera_of_the_clip_without_a_block_is_named() -> None:
 def test_foreign_or_hostile_configurations_get_one_line(xml: str) -> None:
     with pytest.raises(InputError, match=r"^label config: expected [^\n]*$"):
         parse_label_config(xml)
+
+
+def test_a_configuration_that_is_far_too_long_is_not_read() -> None:
+    xml = build_label_config(CAMERAS, LABELS)
+    assert parse_label_config(xml + " " * (LONGEST_CONFIG - len(xml)))
+    with pytest.raises(InputError, match=f"at most {LONGEST_CONFIG} characters"):
+        parse_label_config(xml + " " * (LONGEST_CONFIG + 1 - len(xml)))

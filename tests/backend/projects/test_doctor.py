@@ -6,15 +6,18 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from backend.cli import main
 from backend.doctor import Finding, examine_backend, examine_installation, examine_label_studio, examine_project
 from backend.embedded import free_port, running_backend
-from backend.label_studio import LabelStudioClient
+from backend.label_studio import ConnectedBackend, LabelStudioClient, Project
 from backend.projects import BackendAddress
 from backend.settings import Settings
+from converters.label_config import build_label_config
+from sam4d.simulation import SyntheticDrive
 from tests.backend.projects.importing import Import
 from tests.label_studio_server import LabelStudioServer
 
@@ -136,6 +139,22 @@ def test_a_backend_that_label_studio_does_not_ask(
     assert "not for interactive use" in look(labelling_backend)[where]
     label_studio.client.ml.delete(connected.id)
     assert "none, not http" in look(labelling_backend)[where]
+
+
+def test_a_password_that_somebody_typed_into_an_address_is_not_repeated(small_drive: SyntheticDrive) -> None:
+    class Client:
+        def get_project(self, title: str) -> Project:
+            return Project(1, title, build_label_config(small_drive.clip.cameras, ["Car"]))
+
+        def backends(self, project: Project) -> list[ConnectedBackend]:
+            return [ConnectedBackend("http://someone:hidden@other:9090", True, "CO", "")]
+
+        def tasks(self, project: Project) -> list[object]:
+            return []
+
+    findings = [*examine_project(cast(LabelStudioClient, Client()), TITLE, Settings(), BackendAddress("http://backend:9090"))]
+    assert "other:9090, not http://backend:9090" in findings[1].found
+    assert "hidden" not in str(findings)
 
 
 def test_a_project_of_another_kind(client: LabelStudioClient, settings: Settings, labelling_backend: BackendAddress) -> None:

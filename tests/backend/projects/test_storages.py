@@ -98,9 +98,22 @@ def project(client: LabelStudioClient, small_drive: SyntheticDrive) -> Iterator[
     client.delete_project(project)
 
 
+@pytest.fixture
+def personal_access_token(label_studio: LabelStudioServer) -> Iterator[str]:
+    """A user has one at a time."""
+    label_studio.client.jwt_settings.update(api_token_ttl_days=1, api_tokens_enabled=True, legacy_api_tokens_enabled=True)
+    token = str(label_studio.client.tokens.create().token)
+    yield token
+    label_studio.client.tokens.blacklist(refresh=token)
+
+
 @pytest.mark.parametrize("presign", [False, True])
+@pytest.mark.parametrize("personal", [False, True])
+@pytest.mark.filterwarnings("ignore:The `parse_obj` method")  # the SDK's own
 def test_a_drive_in_a_storage_of_label_studio(
     presign: bool,
+    personal: bool,
+    personal_access_token: str,
     label_studio: LabelStudioServer,
     client: LabelStudioClient,
     project: Project,
@@ -111,7 +124,8 @@ def test_a_drive_in_a_storage_of_label_studio(
     (task,) = client.tasks(project)
     assert parse_task_data(task.data).sequence == SEQUENCE, "as it was imported"
     allowed = AllowedHosts.parse(f"private:{storage.place}", "SAM4D_ALLOWED_HOSTS")
-    settings = Settings(label_studio_url=label_studio.url, label_studio_api_key=label_studio.token, allowed_hosts=allowed)
+    key = personal_access_token if personal else label_studio.token
+    settings = Settings(label_studio_url=label_studio.url, label_studio_api_key=key, allowed_hosts=allowed)
     with pytest.raises(MediaError, match=f"a cloud storage with {SEQUENCE}.* in project {project.project_id}"):
         MediaReader(settings).open_clip(SEQUENCE, project.project_id)
 
