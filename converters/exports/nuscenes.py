@@ -84,12 +84,21 @@ def _neighbours(kind: str, clip: Clip, index: int, frames: Sequence[int], *more:
     }
 
 
+def _times_us(times_ns: Sequence[int | None]) -> list[int]:
+    """Every frame's time in microseconds. Frames without one lie evenly between those that have one, beyond them `FRAME_STEP_US` apart."""
+    known = [index for index, time_ns in enumerate(times_ns) if time_ns is not None]
+    if not known:
+        return [index * FRAME_STEP_US for index in range(len(times_ns))]
+    values_us = [time_ns // 1000 for time_ns in times_ns if time_ns is not None]
+    between_us = np.interp(np.arange(len(times_ns)), known, [value_us - values_us[0] for value_us in values_us])
+    beyond = np.arange(len(times_ns)) - np.clip(np.arange(len(times_ns)), known[0], known[-1])
+    return [values_us[0] + int(offset_us) + FRAME_STEP_US * int(steps) for offset_us, steps in zip(between_us, beyond, strict=True)]
+
+
 def _recording_tables(clip: Clip) -> dict[str, Rows]:
     scene, log = token("scene", clip.name), token("log", clip.name)
     everywhere = range(len(clip))
-    times_us = [
-        index * FRAME_STEP_US if frame.timestamp_ns is None else frame.timestamp_ns // 1000 for index, frame in enumerate(clip.frames)
-    ]
+    times_us = _times_us([frame.timestamp_ns for frame in clip.frames])
 
     def sample(index: int) -> Row:
         neighbours = _neighbours("sample", clip, index, everywhere)

@@ -139,3 +139,10 @@ def test_what_does_not_fit_is_refused() -> None:
         nuscenes_files(clip, [Masklet(k, f"label {k}", {}) for k in range(65)])
     with pytest.raises(InputError, match=r"at most 999 objects of the label vehicle\.car"):
         nuscenes_files(clip, [replace(car, object_id=k, masks={}) for k in range(1000)])
+
+
+def test_frames_without_a_time_lie_between_those_with_one(small_drive: SyntheticDrive) -> None:
+    known = (None, 5_000_000_000, None, 6_000_000_000)
+    frames = tuple(replace(frame, timestamp_ns=time_ns) for frame, time_ns in zip(small_drive.clip.frames, known, strict=True))
+    samples = tables(replace(small_drive.clip, frames=frames), small_drive.masklets)["sample"]
+    assert [row["timestamp"] for row in samples] == [4_500_000, 5_000_000, 5_500_000, 6_000_000]
