@@ -30,12 +30,14 @@ def run_doctor(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _examine(arguments: argparse.Namespace, settings: Settings) -> Iterator[Finding]:
-    yield from examine_installation(settings)
     try:
         connection = find_connection(settings, arguments.directory)
     except InputError as error:
+        yield from examine_installation(settings)
         yield Finding("Label Studio", "trouble", str(error), "start it with sam4d up, or set the variables of docs/running.md")
         return
+    # The folder of `sam4d up` brings its own data root.
+    yield from examine_installation(connection.settings)
     yield from examine_backend(connection.settings, connection.backend)
     try:
         with connection.client() as client:
