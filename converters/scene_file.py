@@ -127,7 +127,7 @@ def _heights_cm(part: Voxels, voxel_m: float) -> NDArray[np.int64]:
         mean_m = np.bincount(block.ravel(), weights=ground_m[:, 2]) / counts
         _, nearest = cKDTree((blocks + 0.5) * _GROUND_BLOCK_M).query(centers_m[:, :2])
         above_m = centers_m[:, 2] - mean_m[nearest]
-    return np.clip(np.round(100 * above_m), -_HIGHEST_CM, _HIGHEST_CM).astype(np.int64)
+    return np.asarray(np.clip(np.round(100 * above_m), -_HIGHEST_CM, _HIGHEST_CM).astype(np.int64))
 
 
 def _numbers(pose: SE3) -> list[float]:

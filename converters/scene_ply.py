@@ -67,4 +67,4 @@ def _offset_m(places_m: Float64Array) -> Float64Array:
     """A whole number of kilometres near the voxels' middle, float64 (3,); none where they lie near the world's origin."""
     if not len(places_m) or np.abs(places_m).max() <= NEAR_M:
         return np.zeros(3)
-    return np.round((places_m.min(axis=0) + places_m.max(axis=0)) / 2 / _OFFSET_STEP_M) * _OFFSET_STEP_M
+    return np.asarray(np.round((places_m.min(axis=0) + places_m.max(axis=0)) / 2 / _OFFSET_STEP_M) * _OFFSET_STEP_M)

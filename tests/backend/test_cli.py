@@ -303,7 +303,7 @@ def test_the_scene_of_a_drive_is_kept_and_becomes_a_point_cloud_of_any_frame(
             own_m = points_m[masklet.masks[frame_index].lidar_mask] if frame_index in masklet.masks else points_m[:0]
             if len(own_m):
                 distance_m, _ = cKDTree(places_m[voxels.object_ids == masklet.object_id]).query(own_m)
-                assert distance_m.max() <= scene.voxel_m * np.sqrt(3) / 2 + 1e-6
+                assert np.max(distance_m) <= scene.voxel_m * np.sqrt(3) / 2 + 1e-6
 
     capsys.readouterr()
     assert main(["scene", str(kept), str(tmp_path / "again.ply"), "--frame", "2"]) == 0

@@ -88,6 +88,7 @@ export class Viewport {
       this.cloud = null;
       this.cloudFrame = -1;
       this.points.clear();
+      this.scene.place();
       this.showCuboids();
       this.onCloud();
       return;
