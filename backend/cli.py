@@ -182,8 +182,24 @@ def _add_files(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     generate.add_argument("--labels", help="with commas between (default: Car,Truck,Bus,Pedestrian,...)")
     generate.add_argument("--with-masks", action="store_true", help="start from the masks of the drive's own labels in its images")
     generate.add_argument("--label-map", metavar="FILE", help="a JSON object {our label: their name, or null to leave it out}")
+    generate.add_argument(
+        "--scene",
+        action="append",
+        metavar="FILE",
+        help="also write the reconstructed scene: .s4ds keeps all of it, .ply is a point cloud of one frame; may be given twice",
+    )
+    generate.add_argument(
+        "--scene-frame", type=int, default=0, metavar="N", help="where moving objects stand in the point cloud (default %(default)s)"
+    )
     generate.add_argument("--overwrite", action="store_true", help="replace what is there")
     _add_engine(generate)
+
+    scene = words.add_parser("scene", help="a scene that generate kept, as a point cloud")
+    scene.set_defaults(command=generation.run_scene)
+    scene.add_argument("scene", metavar="SCENE", help="a file of `sam4d generate --scene` (.s4ds)")
+    scene.add_argument("output", metavar="OUT", help="a point cloud (.ply)")
+    scene.add_argument("--frame", type=int, default=0, metavar="N", help="where moving objects stand (default %(default)s)")
+    scene.add_argument("--overwrite", action="store_true", help="replace what is there")
 
     label_config = words.add_parser("label-config", help="print the labelling configuration of a drive")
     label_config.set_defaults(command=files.run_label_config)

@@ -26,6 +26,7 @@ from sam4d.structures import Clip, InputError
 
 SHOWN_BY_BROWSERS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 STAMP = "made_from.json"
+VIEWER_CLIP = "viewer.json"
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with what is being done, how many steps of it are done and how many there are."""
@@ -34,6 +35,11 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 def local_files_address(path: Path | PurePosixPath) -> str:
     """The address, relative to Label Studio's own, of a file or folder below its document root."""
     return f"{LOCAL_FILES_PATH}?d={quote(path.as_posix())}"
+
+
+def derived_folder(drive: Path | PurePosixPath, view: BirdsEyeView) -> Path:
+    """Of what is made of a drive; both relative to the data root."""
+    return Path("derived") / drive / f"{view.range_m:g}m_{view.metres_per_pixel:g}"
 
 
 @dataclass(frozen=True)
@@ -47,12 +53,12 @@ class DerivedFiles:
     @classmethod
     def of(cls, clip: Clip, drive: Path, view: BirdsEyeView) -> DerivedFiles:
         """drive: relative to the data root."""
-        return cls(clip, drive, Path("derived") / drive / f"{view.range_m:g}m_{view.metres_per_pixel:g}")
+        return cls(clip, drive, derived_folder(drive, view))
 
     @property
     def description_path(self) -> Path:
         """Of the clip, for the 3D view; relative to the data root."""
-        return self.folder / "viewer.json"
+        return self.folder / VIEWER_CLIP
 
     def birds_eye_address(self, index: int) -> str:
         return local_files_address(self.folder / "bev" / f"{index:06d}.png")

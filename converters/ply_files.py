@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from converters.ascii_table import read_ascii_table
 from converters.point_cloud_files import INTENSITY_NAMES, POINTS_LIMIT, rows_to_sweep
@@ -136,3 +137,24 @@ def _count(text: str, where: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) <= POINTS_LIMIT):
         raise InputError(where, f"a whole number from 0 to {POINTS_LIMIT}", repr(text[:40]))
     return int(text)
+
+
+def format_ply(columns: Mapping[str, NDArray[np.generic]], comments: Sequence[str] = ()) -> bytes:
+    """Vertices as a binary little-endian file, one property per column (N,) of float32, float64, or whole numbers of up to 32 bits.
+
+    Raises:
+        ValueError: a column of another type, or a comment that is not one line of printable ASCII.
+    """
+    names = {kind: name for name, kind in _TYPES.items() if not name[-1].isdecimal()}
+    if not all(comment.isascii() and comment.isprintable() for comment in comments):
+        raise ValueError("comments of printable ASCII expected")
+    unknown = [name for name, column in columns.items() if column.dtype.str[1:] not in names]
+    if unknown:
+        raise ValueError(f"numbers that PLY knows expected, found {columns[unknown[0]].dtype} in {unknown[0]}")
+    count = len(next(iter(columns.values()), ()))
+    rows = np.empty(count, dtype=[(name, column.dtype.newbyteorder("<")) for name, column in columns.items()])
+    for name, column in columns.items():
+        rows[name] = column
+    lines = ["ply", "format binary_little_endian 1.0", *(f"comment {comment}" for comment in comments), f"element vertex {count}"]
+    lines += [f"property {names[column.dtype.str[1:]]} {name}" for name, column in columns.items()]
+    return ("\n".join([*lines, "end_header"]) + "\n").encode("ascii") + rows.tobytes()

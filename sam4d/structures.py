@@ -336,3 +336,63 @@ class Masklet:
         """Mean score over the frames that show the object; 0 where none does."""
         scores = [masks.score for masks in self.masks.values() if masks.score > 0]
         return float(np.mean(scores)) if scores else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Voxels:
+    """Filled cubes of one size, in the frame of the thing that they are.
+
+    cells: int32 (K, 3), the cube's lowest corner divided by its side. object_ids: int32 (K,), 0 for none. is_ground: bool (K,), of the
+    surface that things stand on.
+    """
+
+    cells: NDArray[np.int32]
+    object_ids: NDArray[np.int32]
+    is_ground: BoolArray
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+
+@dataclass(frozen=True, eq=False)
+class MovingVoxels:
+    """A thing that moves: its voxels in its own frame, and {frame index: where that is}, for the frames on which it is there."""
+
+    voxels: Voxels
+    world_SE3_body: Mapping[int, SE3]
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """An object that voxels belong to. score in [0, 1]."""
+
+    object_id: int
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class VoxelScene:
+    """A clip reconstructed: what stands, once, and what moves, each in a frame of its own.
+
+    voxel_m: a voxel's side in metres. world_SE3_static: the frame of the static voxels; its translation is their origin in the world.
+    """
+
+    clip_name: str
+    frame_count: int
+    voxel_m: float
+    world_SE3_static: SE3
+    static: Voxels
+    moving: tuple[MovingVoxels, ...]
+    objects: tuple[SceneObject, ...]
+
+    def __len__(self) -> int:
+        return len(self.static) + sum(len(body.voxels) for body in self.moving)
+
+    def at(self, frame_index: int) -> tuple[Float64Array, Voxels]:
+        """Everything that is there on a frame: the voxels' middles in the world, float64 (K, 3), metres, and the voxels themselves."""
+        there = [(self.static, self.world_SE3_static)]
+        there += [(body.voxels, body.world_SE3_body[frame_index]) for body in self.moving if frame_index in body.world_SE3_body]
+        places = [world_SE3_part.apply((voxels.cells + 0.5) * self.voxel_m) for voxels, world_SE3_part in there]
+        cells, object_ids, is_ground = zip(*((part.cells, part.object_ids, part.is_ground) for part, _ in there), strict=True)
+        return np.concatenate(places), Voxels(np.concatenate(cells), np.concatenate(object_ids), np.concatenate(is_ground))

@@ -1,21 +1,27 @@
-"""generate: a whole drive labelled without a click."""
+"""generate: a whole drive labelled without a click. scene: the drive's reconstruction as a point cloud."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from backend.commands.output import ProgressBars, say
+from backend.commands.output import ProgressBars, complain, say
 from backend.commands.projects import read_label_map
 from backend.engine import predictor_of
 from backend.projects import DEFAULT_LABELS
 from backend.settings import Settings
 from converters.exports import labels_as, write_whole_files
 from converters.exports.formats import loss_note
+from converters.scene_file import decode_scene, encode_scene
+from converters.scene_ply import scene_ply
 from converters.sequences import open_sequence, read_labels
+from converters.sequences.sequence_folder import read_file
 from sam4d.data_engine.generate import generate_masklets
 from sam4d.data_engine.masklet_source import KnownMasklets
-from sam4d.structures import InputError
+from sam4d.structures import InputError, VoxelScene
+
+SCENE_ENDINGS = (".s4ds", ".ply")
 
 
 def run_generate(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -23,6 +29,8 @@ def run_generate(arguments: argparse.Namespace, settings: Settings) -> int:
     labels = tuple(label.strip() for label in arguments.labels.split(",")) if arguments.labels is not None else DEFAULT_LABELS
     predictor = predictor_of(settings)
     clip = open_sequence(arguments.sequence)
+    scene_files = [Path(name) for name in arguments.scene or ()]
+    _check_scene_files(scene_files, arguments.scene_frame, len(clip), overwrite=arguments.overwrite)
     source = None
     if arguments.with_masks:
         masklets = read_labels(arguments.sequence, clip)
@@ -30,11 +38,42 @@ def run_generate(arguments: argparse.Namespace, settings: Settings) -> int:
             raise InputError(arguments.sequence, "labels with masks in its images (--with-masks)", "none")
         source = KnownMasklets(clip, masklets)
     with ProgressBars() as progress:
-        found = generate_masklets(clip, predictor, labels, source, progress)
+        scenes: list[VoxelScene] = []
+        found = generate_masklets(clip, predictor, labels, source, progress, keep_scene=scenes.append)
     written = labels_as(arguments.format, clip, found, label_map)
     output = Path(arguments.output)
-    write_whole_files({output / path: data for path, data in written.files.items()}, overwrite=arguments.overwrite)
+    files = {output / path: data for path, data in written.files.items()}
+    files |= {file: _scene_bytes(scene, file, arguments.scene_frame) for file in scene_files for scene in scenes}
+    write_whole_files(files, overwrite=arguments.overwrite)
     say(f"{clip.name}: {len(clip)} frames, {len(found)} objects: {output}")
+    if scene_files and not scenes:
+        complain(f"{scene_files[0]}: no scene was made, because the frames were labelled one by one")
     if written.lost is not None:
         say(loss_note(arguments.format, written.lost, str(output)))
     return 0
+
+
+def run_scene(arguments: argparse.Namespace, settings: Settings) -> int:
+    """A kept scene as a point cloud, at any of its frames."""
+    file, output = Path(arguments.scene), Path(arguments.output)
+    scene = decode_scene(read_file(lambda name: (file.parent / name).read_bytes(), file.name, str(file.parent)), str(file))
+    _check_scene_files([output], arguments.frame, scene.frame_count, overwrite=arguments.overwrite)
+    write_whole_files({output: _scene_bytes(scene, output, arguments.frame)}, overwrite=arguments.overwrite)
+    places_m, _ = scene.at(arguments.frame)
+    say(f"{scene.clip_name}, frame {arguments.frame}: {len(places_m)} voxels, {len(scene.objects)} objects: {output}")
+    return 0
+
+
+def _check_scene_files(files: Sequence[Path], frame_index: int, frame_count: int, *, overwrite: bool) -> None:
+    """Before the long work. Raises InputError where a scene cannot be written so."""
+    if not 0 <= frame_index < frame_count:
+        raise InputError("frame of the scene", f"one from 0 to {frame_count - 1}", str(frame_index))
+    for file in files:
+        if file.suffix.lower() not in SCENE_ENDINGS:
+            raise InputError(str(file), "a file of a scene (.s4ds) or a point cloud (.ply)", repr(file.suffix))
+        if file.exists() and not overwrite:
+            raise InputError(str(file), "nothing (or permission to overwrite)", "a file")
+
+
+def _scene_bytes(scene: VoxelScene, file: Path, frame_index: int) -> bytes:
+    return scene_ply(scene, frame_index) if file.suffix.lower() == ".ply" else encode_scene(scene)

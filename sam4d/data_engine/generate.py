@@ -11,10 +11,11 @@ from sam4d.data_engine.fusion import FusedObject, count_votes, fuse
 from sam4d.data_engine.masklet_source import KnownMasklets, MaskletSource
 from sam4d.data_engine.pose_check import check_poses
 from sam4d.data_engine.reconstruction import Body, reconstruct
+from sam4d.data_engine.scene import voxel_scene
 from sam4d.data_engine.transfer import masklets_of
 from sam4d.predictor import Predictor
 from sam4d.proposals import propose_masklets
-from sam4d.structures import LIDAR, Clip, Masklet
+from sam4d.structures import LIDAR, Clip, Masklet, VoxelScene
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with (step, done, total)."""
@@ -23,7 +24,12 @@ MOST_OBJECTS = 150
 
 
 def generate_masklets(
-    clip: Clip, predictor: Predictor, labels: Sequence[str], source: MaskletSource | None = None, progress: Progress | None = None
+    clip: Clip,
+    predictor: Predictor,
+    labels: Sequence[str],
+    source: MaskletSource | None = None,
+    progress: Progress | None = None,
+    keep_scene: Callable[[VoxelScene], None] | None = None,
 ) -> list[Masklet]:
     """All objects of a drive with their masks in all sensors and their cuboids, best first; nobody clicks.
 
@@ -31,6 +37,7 @@ def generate_masklets(
         predictor: finds objects in the sweeps, and masks in the images where there is no `source`.
         labels: the project's own; an object that the source does not name gets the one of its size.
         source: image masklets from elsewhere.
+        keep_scene: gets the reconstructed scene, whose objects are numbered as the masklets are.
 
     Raises:
         InputError: a frame without an ego pose, or poses that do not fit the sweeps.
@@ -46,6 +53,8 @@ def generate_masklets(
     named = {masklet.object_id: masklet.label for masklet in found}
     objects = sorted(fuse(scene, source, votes), key=lambda fused: -fused.score)
     objects = [replace(fused, label=fused.label or _label_in_sweeps(fused, named, labels)) for fused in objects]
+    if keep_scene is not None:
+        keep_scene(voxel_scene(scene, objects))
     masklets = masklets_of(objects, scene, source, predictor.open(clip), lambda done, total: report("bringing objects back", done, total))
     cuboids = fit_cuboids_together(masklets, clip)
     return [

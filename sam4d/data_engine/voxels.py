@@ -27,10 +27,14 @@ def voxel_keys(points_m: NDArray[np.floating], voxel_m: float) -> Int64Array:
     return np.where(inside, (x << 2 * BITS) | (y << BITS) | z, NOWHERE)
 
 
+def voxel_cells(keys: Int64Array) -> Int64Array:
+    """The lowest corner of each voxel divided by its side, int64 (K, 3)."""
+    return np.stack([keys >> 2 * BITS, (keys >> BITS) & _MASK, keys & _MASK], axis=1) - _OFFSET
+
+
 def voxel_centers(keys: Int64Array, voxel_m: float) -> Float32Array:
     """The middle of each voxel, float32 (K, 3), metres. Inverse of `voxel_keys`."""
-    cells = np.stack([keys >> 2 * BITS, (keys >> BITS) & _MASK, keys & _MASK], axis=1) - _OFFSET
-    return ((cells + 0.5) * voxel_m).astype(np.float32)
+    return ((voxel_cells(keys) + 0.5) * voxel_m).astype(np.float32)
 
 
 def rows_of(keys: Int64Array, sorted_keys: Int64Array) -> Int64Array:

@@ -10,13 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pytest
 import torch
+from scipy.spatial import cKDTree
 
 from backend.cli import build_parser, main
 from backend.embedded import free_port
 from converters.exports import write_sequence
 from converters.label_config import parse_label_config
+from converters.scene_file import decode_scene
 from converters.sequences import open_sequence, read_masklets
 from sam4d.modeling.sam4d import Sam4D
 from sam4d.simulation import SyntheticDrive
@@ -59,6 +62,7 @@ def test_every_word_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
         "export",
         "evaluate",
         "generate",
+        "scene",
         "simulate",
         "label-config",
         "checkpoint",
@@ -266,6 +270,49 @@ def test_a_drive_is_labelled_without_a_click(recording: Path, tmp_path: Path, ca
     assert complaint(capsys)
     assert main(["generate", str(recording), str(tmp_path / "again"), "--with-masks", "--format", "waymo-4dseg"]) == 0
     assert list((tmp_path / "again").rglob("*"))
+
+
+def test_the_scene_of_a_drive_is_kept_and_becomes_a_point_cloud_of_any_frame(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, cloud = tmp_path / "scene.s4ds", tmp_path / "scene.PLY"
+    command = ["generate", str(recording), str(tmp_path / "labels"), "--scene", str(kept), "--scene", str(cloud), "--scene-frame", "2"]
+    assert main([*command[:-1], "4"]) == 2
+    assert "frame of the scene: expected one from 0 to 3, found 4" in complaint(capsys)
+    assert main([*command[:4], str(tmp_path / "scene.pcd")]) == 2
+    assert "expected a file of a scene (.s4ds) or a point cloud (.ply), found '.pcd'" in complaint(capsys)
+    assert list(tmp_path.glob("scene*")) == []
+
+    assert main(command) == 0
+    scene = decode_scene(kept.read_bytes(), "scene.s4ds")
+    clip = open_sequence(recording)
+    assert (scene.clip_name, scene.frame_count) == (clip.name, 4)
+    (masks,) = (tmp_path / "labels").rglob("cuboids.json")
+    (recording / "labels").mkdir(exist_ok=True)
+    for file in masks.parent.iterdir():
+        (recording / "labels" / file.name).write_bytes(file.read_bytes())
+    masklets = read_masklets(recording, clip)
+    assert {each.object_id: each.label for each in scene.objects} == {masklet.object_id: masklet.label for masklet in masklets}
+    # The scene is where the sweep is, and its objects are where their points are.
+    for frame_index in (0, 2):
+        places_m, voxels = scene.at(frame_index)
+        pose = clip.frames[frame_index].world_SE3_lidar
+        assert pose is not None
+        points_m = pose.apply(clip.frames[frame_index].load_sweep().points_m)
+        for masklet in masklets:
+            own_m = points_m[masklet.masks[frame_index].lidar_mask] if frame_index in masklet.masks else points_m[:0]
+            if len(own_m):
+                distance_m, _ = cKDTree(places_m[voxels.object_ids == masklet.object_id]).query(own_m)
+                assert np.max(distance_m) <= scene.voxel_m * np.sqrt(3) / 2 + 1e-6
+
+    capsys.readouterr()
+    assert main(["scene", str(kept), str(tmp_path / "again.ply"), "--frame", "2"]) == 0
+    assert (tmp_path / "again.ply").read_bytes() == cloud.read_bytes()
+    assert "frame 2: " in capsys.readouterr().out
+    assert main(["scene", str(kept), str(cloud)]) == 2
+    assert "permission to overwrite" in complaint(capsys)
+    assert main(["scene", str(cloud), str(tmp_path / "third.ply")]) == 2
+    assert "expected a reconstructed scene" in complaint(capsys)
 
 
 def test_a_drive_without_masks_has_none_to_start_from(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

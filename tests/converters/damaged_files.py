@@ -43,6 +43,7 @@ from converters.pickled_table import decompress, load_table
 from converters.ply_files import parse_ply
 from converters.point_cloud_files import format_pcd, parse_pcd
 from converters.safe_pickle import load_pickle
+from converters.scene_file import decode_scene, encode_scene
 from converters.sequences import read_masklets, read_sequence
 from converters.sequences.argoverse import parse_argoverse_sweep
 from converters.sequences.bitmap_figures import decode_bitmap, encode_bitmap
@@ -54,6 +55,7 @@ from converters.sweep_files import parse_four_columns
 from sam4d.geometry import SE3
 from sam4d.structures import InputError, Sweep
 from tests.converters.tiny_recording import tiny_clip, tiny_masklets
+from tests.converters.tiny_scene import tiny_scene
 
 HEADER_BYTES = 300
 ODD_NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
@@ -216,6 +218,7 @@ READERS: dict[str, Callable[[], Reader]] = {
     "kitti-oxts": lambda: Reader([OXTS * 3], lambda data, where: oxts_poses(parse_oxts(data, where))),
     "kitti-labels": lambda: Reader([LABEL_LINE * 2], read_label_lines),
     "bitmap": lambda: Reader([bitmap()], read_bitmap),
+    "scene": lambda: Reader([encode_scene(tiny_scene())], decode_scene),
     "image": lambda: Reader([encode_png(PICTURE), jpeg(PICTURE)], lambda data, where: decode_image(data, 24, 16, where)),
 }
 

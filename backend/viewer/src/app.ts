@@ -6,7 +6,7 @@ import { listen, type Shortcut } from "./keyboard.ts";
 import { ObjectList } from "./object_list.ts";
 import { Stage } from "./stage.ts";
 import { Timeline } from "./timeline.ts";
-import { Toolbar } from "./toolbar.ts";
+import { NO_SCENE, Toolbar } from "./toolbar.ts";
 import { Viewport } from "./viewport.ts";
 import type { Settings, Workspace } from "./workspace.ts";
 
@@ -69,7 +69,7 @@ export class App {
     let camera = -1;
     const step = (by: number) => workspace.showFrame(workspace.frame + by);
     const size = (by: number) => workspace.change({ pointSize: Math.min(8, Math.max(1, workspace.settings.pointSize + by)) });
-    const flip = (name: "ground" | "merged" | "frusta" | "tags" | "follow") => workspace.change({ [name]: !workspace.settings[name] });
+    const flip = (name: "ground" | "merged" | "scene" | "frusta" | "tags" | "follow") => workspace.change({ [name]: !workspace.settings[name] });
     const key = (group: string, keys: string | string[], shown: string, does: string, run: () => void): Shortcut => ({ group, keys: [keys].flat(), shown, does, run });
     const shortcuts: Shortcut[] = [
       key("Tools", "v", "V", "select", () => workspace.setTool("select")),
@@ -122,6 +122,7 @@ export class App {
       key("View", "-", "−", "smaller points", () => size(-0.5)),
       key("View", "g", "G", "ground", () => flip("ground")),
       key("View", "m", "M", "all sweeps", () => flip("merged")),
+      key("View", "u", "U", "the reconstructed scene", () => (workspace.clip.scene ? flip("scene") : workspace.say(NO_SCENE))),
       key("View", "f", "F", "cameras", () => flip("frusta")),
       key("View", "t", "T", "names", () => flip("tags")),
       key("View", "e", "E", "fill the screen, and back", () => this.enlarge()),

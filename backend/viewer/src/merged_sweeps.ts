@@ -39,8 +39,8 @@ export function* placesOf(rows: Iterable<number>, { cloud, stride }: ThinnedClou
   }
 }
 
-/** Not every n-th exactly: rings of a LiDAR repeat, and would come out as stripes. */
-function rowOf(i: number, stride: number): number {
+/** The row of the i-th chosen point. Not every n-th exactly: rings of a LiDAR repeat, and would come out as stripes. */
+export function rowOf(i: number, stride: number): number {
   return i * stride + ((i * 7) % stride);
 }
 

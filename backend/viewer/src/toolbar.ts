@@ -24,6 +24,8 @@ const VIEWS: readonly (readonly [Exclude<ViewName, "camera">, string, string])[]
   ["front", "Front", "From the front (4)"],
 ];
 
+export const NO_SCENE = "This task has no reconstructed scene: `sam4d preannotate --engine data-engine` makes one.";
+
 export class Toolbar {
   private readonly tools = new Map<Tool, HTMLButtonElement>();
   private readonly views = new Map<ViewName, HTMLButtonElement>();
@@ -67,7 +69,7 @@ export class Toolbar {
       oninput: () => workspace.change({ range_m: Number(range.value) }),
     });
     const rangeText = element("output", {});
-    const toggle = (name: "ground" | "merged" | "frusta" | "tags" | "snap" | "follow", text: string, title: string): HTMLButtonElement => {
+    const toggle = (name: "ground" | "merged" | "scene" | "frusta" | "tags" | "snap" | "follow", text: string, title: string): HTMLButtonElement => {
       const made = button(text, title, () => workspace.change({ [name]: !workspace.settings[name] }), { "data-switch": name });
       this.switches.push(() => made.setAttribute("aria-pressed", String(workspace.settings[name])));
       return made;
@@ -78,6 +80,8 @@ export class Toolbar {
       range.value = String(workspace.settings.range_m);
       rangeText.textContent = `${workspace.settings.range_m} m`;
     });
+    const scene = toggle("scene", "Scene", workspace.clip.scene ? "Show the reconstructed scene under the sweep (U)" : NO_SCENE);
+    scene.disabled = !workspace.clip.scene;
     host.append(
       element("div", { class: "group segmented", role: "group", "aria-label": "Tool" }, ...this.tools.values()),
       element("div", { class: "group segmented target", role: "group", "aria-label": "Whose click" }, this.newObject, this.refine),
@@ -94,6 +98,7 @@ export class Toolbar {
         { class: "group" },
         toggle("ground", "Ground", "Show the ground (G)"),
         toggle("merged", "All sweeps", "Lay the sweeps of all frames over each other (M)"),
+        scene,
         toggle("frusta", "Cameras", "Show where the cameras look (F)"),
         toggle("tags", "Names", "Show numbers and labels at the cuboids (T)"),
       ),

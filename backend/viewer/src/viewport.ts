@@ -12,7 +12,9 @@ import { Frusta } from "./frusta.ts";
 import { forwardYaw } from "./birds_eye.ts";
 import { MergedSweeps } from "./merged_sweeps.ts";
 import type { ObjectOnFrame } from "./objects.ts";
+import { SCENE_VOXELS, SceneView } from "./scene_view.ts";
 import type { Stage } from "./stage.ts";
+import { VoxelPoints } from "./voxel_points.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** The browser's own record of when the first cloud was drawn. */
@@ -31,6 +33,7 @@ export class Viewport {
   private images: CameraImage[] = [];
   readonly points: CloudPoints;
   readonly merged: MergedSweeps;
+  readonly scene: SceneView;
   private readonly lines: CuboidLines;
   readonly frusta: Frusta;
   private readonly rubberBand = element("div", { class: "rubber-band", hidden: true });
@@ -45,10 +48,15 @@ export class Viewport {
     this.points = new CloudPoints(stage.scene, stage.isSoftware);
     const limit = stage.isSoftware ? MERGED_POINTS / 4 : MERGED_POINTS;
     this.merged = new MergedSweeps(this.points, workspace, (object) => this.colourOf(object.id, object.label), limit, () => stage.draw());
+    const voxels = stage.isSoftware ? SCENE_VOXELS / 4 : SCENE_VOXELS;
+    this.scene = new SceneView(new VoxelPoints(stage.scene), workspace, voxels, stage.isSoftware, () => stage.draw());
     this.lines = new CuboidLines(stage.scene, overlay);
     this.frusta = new Frusta(stage.scene, workspace.clip, () => stage.draw());
     overlay.append(this.rubberBand);
-    stage.onMove = (moving) => this.points.setCoarse(moving);
+    stage.onMove = (moving) => {
+      this.points.setCoarse(moving);
+      this.scene.setCoarse(moving);
+    };
     stage.onDrawn = (projection, width, height) => this.lines.placeTags(projection, width, height);
     workspace.onChange((change) => {
       if (change === "frame") void this.showFrame();
@@ -80,6 +88,7 @@ export class Viewport {
       this.cloud = null;
       this.cloudFrame = -1;
       this.points.clear();
+      this.scene.place();
       this.showCuboids();
       this.onCloud();
       return;
@@ -97,6 +106,7 @@ export class Viewport {
     this.paint();
     this.points.show(cloud, this.shade);
     this.merged.place();
+    this.scene.place();
     this.showCuboids();
     this.frusta.show(workspace.settings.frusta, frame, this.stage.lookingThrough);
     this.stage.draw();
@@ -117,6 +127,8 @@ export class Viewport {
       this.images = images;
     }
     this.recolour();
+    if (settings.scene) void this.scene.show();
+    else this.scene.hide();
     if (settings.merged) await this.merged.show(this.cloud?.count ?? 1);
     else this.merged.hide();
     this.stage.draw();
@@ -126,6 +138,7 @@ export class Viewport {
     this.paint();
     this.points.recolour();
     this.merged.recolour();
+    this.scene.recolour();
     this.showCuboids();
     this.stage.draw();
     this.onCloud();

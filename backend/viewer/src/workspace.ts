@@ -19,6 +19,7 @@ export interface Settings {
   range_m: number;
   ground: boolean;
   merged: boolean;
+  scene: boolean;
   frusta: boolean;
   tags: boolean;
   snap: boolean;
@@ -31,6 +32,7 @@ export const DEFAULT_SETTINGS: Settings = {
   range_m: 120,
   ground: true,
   merged: false,
+  scene: false,
   frusta: false,
   tags: true,
   snap: false,
