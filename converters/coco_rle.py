@@ -88,8 +88,8 @@ def decode_polygons(polygons: Sequence[Sequence[float]], shape: tuple[int, int],
     length_px = sum(float(np.abs(np.diff(each, axis=0)).sum()) for each in corners)
     if length_px > limit_px:
         raise InputError(where, f"polygons with edges of {limit_px} pixels at the most", f"{length_px:.0f} pixels")
-    runs = coco_mask.frPyObjects([list(polygon) for polygon in polygons], *shape)
-    return np.asarray(coco_mask.decode(coco_mask.merge(runs)), dtype=np.bool_)
+    runs = coco_mask.merge(coco_mask.frPyObjects([list(polygon) for polygon in polygons], *shape))
+    return decode_rle({"size": list(shape), "counts": runs["counts"].decode("ascii")}, shape, where)
 
 
 def _listed_runs(counts: list[object], where: str) -> NDArray[np.int64]:

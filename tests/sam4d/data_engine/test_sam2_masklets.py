@@ -48,7 +48,8 @@ def test_a_drive_gets_tracks_in_all_images_the_same_each_time(network: Sam2Video
         shown = []
         for frame_index in range(len(clip)):
             tracks = source.tracks_in(frame_index, name)
-            assert (tracks.shape, tracks.dtype) == ((camera.height_px, camera.width_px), np.int32)
+            assert tracks.shape == (camera.height_px, camera.width_px)
+            assert tracks.dtype == np.int32
             assert np.array_equal(tracks, again.tracks_in(frame_index, name))
             shown.append({int(track) for track in np.unique(tracks) if track})
         # Within a window nothing new appears, and over its end the first track goes on.
