@@ -123,7 +123,8 @@ def _distinct(candidates: Sequence[Tensor], old: int, camera: Camera, settings: 
     for index in torch.nonzero(sized)[:, 0].tolist():
         if all(iou[index, other] < settings.same_iou for other in kept):
             kept.append(index)
-    parts = (within >= settings.part_share) & ~(settings.part_share <= within.T)
+    inside = within >= settings.part_share
+    parts = inside & ~inside.T
     whole = [index for index in kept if index < old or not parts[index, kept].any()]
     return whole[: settings.most_objects]
 
