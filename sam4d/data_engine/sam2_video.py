@@ -77,7 +77,7 @@ class Sam2Video:
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         try:
-            model, fit = Sam2VideoModel.from_pretrained(  # nosec B615: a folder, and nothing else is asked
+            model, fit = Sam2VideoModel.from_pretrained(  # nosec B615 # a folder; nobody else is asked
                 str(place.resolve()),
                 local_files_only=True,
                 use_safetensors=True,
