@@ -157,7 +157,7 @@ def test_the_parts_of_an_object_are_one_mask(tmp_path: Path) -> None:
 
 def test_what_has_no_mask_of_one_object_is_left_out(tmp_path: Path) -> None:
     runs = {"size": [16, 24], "counts": [0, 16 * 24]}
-    left_out = (
+    left_out: tuple[dict[str, Any], ...] = (
         {"segmentation": []},
         {"segmentation": None},
         {"iscrowd": 1, "segmentation": runs},

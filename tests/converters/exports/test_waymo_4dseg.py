@@ -31,10 +31,10 @@ def test_written_labels_read_back(tmp_path: Path, place: str, in_files: bool) ->
         clip = open_sequence(tmp_path / "drive")
     found = read_waymo_4dseg_label_files(written(tmp_path / "labels", clip) / place, clip)
     assert labels_of(found) == {1: "Car", 12: "Straßenschild"}
-    for parts in (masks_of, points_of):
-        assert set(parts(found)) == set(parts(tiny_masklets()))
-        for key, mask in parts(tiny_masklets()).items():
-            np.testing.assert_array_equal(parts(found)[key], mask)
+    masks, points = masks_of(tiny_masklets()), points_of(tiny_masklets())
+    assert (set(masks_of(found)), set(points_of(found))) == (set(masks), set(points))
+    assert all(np.array_equal(mask, masks[key]) for key, mask in masks_of(found).items())
+    assert all(np.array_equal(mask, points[key]) for key, mask in points_of(found).items())
 
 
 def test_labels_of_another_drive_are_refused(tmp_path: Path) -> None:
