@@ -180,7 +180,16 @@ def _add_files(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     generate.add_argument("output", metavar="OUT")
     generate.add_argument("--format", choices=LABEL_FORMATS, default="sequence", help="of the labels (default %(default)s)")
     generate.add_argument("--labels", help="with commas between (default: Car,Truck,Bus,Pedestrian,...)")
-    generate.add_argument("--with-masks", action="store_true", help="start from the masks of the drive's own labels in its images")
+    masks = generate.add_mutually_exclusive_group()
+    masks.add_argument("--with-masks", action="store_true", help="start from the masks of the drive's own labels in its images")
+    masks.add_argument(
+        "--masks",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help="start from masks in COCO files or folders of Waymo-4DSeg labels",
+    )
+    masks.add_argument("--vfm", type=Path, metavar="FOLDER", help="start from masks that SAM 2 finds: config.json and .safetensors weights")
     generate.add_argument("--label-map", metavar="FILE", help="a JSON object {our label: their name, or null to leave it out}")
     generate.add_argument(
         "--scene",

@@ -5,7 +5,7 @@ pycocotools writes them. Reading is done here, because its C code trusts the run
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -16,6 +16,8 @@ from sam4d.geometry import BoolArray
 from sam4d.structures import InputError
 
 _RUNS_LIMIT = 2**31 - 1
+_EDGES_LIMIT = 200
+"""Of polygons, times the sum of the image's sides: pycocotools takes memory for every pixel of every edge."""
 
 
 class CocoRle(TypedDict):
@@ -44,28 +46,57 @@ def encode_rle(mask: BoolArray) -> CocoRle:
 
 
 def decode_rle(rle: object, shape: tuple[int, ...], where: str) -> BoolArray:
-    """The mask of a `CocoRle`, bool of the given shape: (H, W), or (N,) for one of size (N, 1). Inverse of `encode_rle`.
+    """The mask of a `CocoRle`, bool of the given shape: (H, W), or (N,) for one of size (N, 1). Inverse of `encode_rle`. The runs may also
+    be a list of numbers, which is COCO's other way to write them.
 
     Raises:
         InputError: not such a dictionary, another size than the shape, or runs that do not fill it exactly.
     """
     size = [shape[0], shape[1] if len(shape) == 2 else 1]
-    if not isinstance(rle, Mapping) or not isinstance(rle.get("counts"), str):
-        raise InputError(where, "COCO run lengths: an object with size and a text counts", _short(rle))
+    if not isinstance(rle, Mapping) or not isinstance(rle.get("counts"), str | list):
+        raise InputError(where, "COCO run lengths: an object with size and counts", _short(rle))
     if rle.get("size") != size:
         raise InputError(f"{where}.size", str(size), _short(rle.get("size")))
-    counts = rle["counts"].encode("utf-8", "surrogatepass")
+    counts = rle["counts"]
     total = size[0] * size[1]
-    runs = _runs(counts, f"{where}.counts")
+    if isinstance(counts, list):
+        runs = _listed_runs(counts, f"{where}.counts")
+    else:
+        runs = _runs(counts.encode("utf-8", "surrogatepass"), f"{where}.counts")
     if (runs < 0).any() or int(runs.sum()) != total:
         negative = int((runs < 0).sum())
         raise InputError(
             f"{where}.counts", f"runs that fill {total} pixels", f"{negative} negative runs" if negative else f"runs of {int(runs.sum())}"
         )
-    if len(runs) == 1:
+    if len(runs) <= 1:
         return np.zeros(shape, dtype=np.bool_)
     columns = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return np.ascontiguousarray(columns.reshape(size, order="F").reshape(shape))
+
+
+def decode_polygons(polygons: Sequence[Sequence[float]], shape: tuple[int, int], where: str) -> BoolArray:
+    """What lies in one of the polygons, bool (H, W), by COCO's own rule for the pixels at the edges.
+
+    Args:
+        polygons: each [u, v, u, v, ...] of three corners or more, pixels of the image or near it; at least one.
+
+    Raises:
+        InputError: edges that are longer than those of anything seen in an image.
+    """
+    limit_px = _EDGES_LIMIT * sum(shape)
+    corners = [np.reshape([*polygon, *polygon[:2]], (-1, 2)) for polygon in polygons]
+    length_px = sum(float(np.abs(np.diff(each, axis=0)).sum()) for each in corners)
+    if length_px > limit_px:
+        raise InputError(where, f"polygons with edges of {limit_px} pixels at the most", f"{length_px:.0f} pixels")
+    runs = coco_mask.merge(coco_mask.frPyObjects([list(polygon) for polygon in polygons], *shape))
+    return decode_rle({"size": list(shape), "counts": runs["counts"].decode("ascii")}, shape, where)
+
+
+def _listed_runs(counts: list[object], where: str) -> NDArray[np.int64]:
+    for run in counts:
+        if isinstance(run, bool) or not isinstance(run, int) or not 0 <= run <= _RUNS_LIMIT:
+            raise InputError(where, f"runs from 0 to {_RUNS_LIMIT}", _short(run))
+    return np.array(counts, dtype=np.int64)
 
 
 def _runs(counts: bytes, where: str) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from backend.commands.output import ProgressBars, complain, say
@@ -11,15 +12,15 @@ from backend.commands.projects import read_label_map
 from backend.engine import predictor_of
 from backend.projects import DEFAULT_LABELS
 from backend.settings import Settings
-from converters.exports import labels_as, write_whole_files
+from converters.exports import labels_as, read_coco, read_waymo_4dseg_label_files, write_whole_files
 from converters.exports.formats import loss_note
 from converters.scene_file import decode_scene, encode_scene
 from converters.scene_ply import scene_ply
 from converters.sequences import open_sequence, read_labels
 from converters.sequences.sequence_folder import read_file
-from sam4d.data_engine.generate import generate_masklets
-from sam4d.data_engine.masklet_source import KnownMasklets
-from sam4d.structures import InputError, VoxelScene
+from sam4d.data_engine.generate import Progress, generate_masklets
+from sam4d.data_engine.masklet_source import KnownMasklets, MaskletSource
+from sam4d.structures import Clip, InputError, Masklet, VoxelScene
 
 SCENE_ENDINGS = (".s4ds", ".ply")
 
@@ -31,14 +32,9 @@ def run_generate(arguments: argparse.Namespace, settings: Settings) -> int:
     clip = open_sequence(arguments.sequence)
     scene_files = [Path(name) for name in arguments.scene or ()]
     _check_scene_files(scene_files, arguments.scene_frame, len(clip), overwrite=arguments.overwrite)
-    source = None
-    if arguments.with_masks:
-        masklets = read_labels(arguments.sequence, clip)
-        if not any(mask.any() for masklet in masklets for masks in masklet.masks.values() for mask in masks.camera_masks.values()):
-            raise InputError(arguments.sequence, "labels with masks in its images (--with-masks)", "none")
-        source = KnownMasklets(clip, masklets)
+    scenes: list[VoxelScene] = []
     with ProgressBars() as progress:
-        scenes: list[VoxelScene] = []
+        source = _masklet_source(arguments, settings, clip, progress)
         found = generate_masklets(clip, predictor, labels, source, progress, keep_scene=scenes.append)
     written = labels_as(arguments.format, clip, found, label_map)
     output = Path(arguments.output)
@@ -77,3 +73,29 @@ def _check_scene_files(files: Sequence[Path], frame_index: int, frame_count: int
 
 def _scene_bytes(scene: VoxelScene, file: Path, frame_index: int) -> bytes:
     return scene_ply(scene, frame_index) if file.suffix.lower() == ".ply" else encode_scene(scene)
+
+
+def _masklet_source(arguments: argparse.Namespace, settings: Settings, clip: Clip, progress: Progress) -> MaskletSource | None:
+    """The image masklets to start from; None for those of the engine."""
+    if arguments.vfm is not None:
+        from sam4d.data_engine.sam2_masklets import segment_images
+        from sam4d.data_engine.sam2_video import Sam2Video
+
+        network = Sam2Video.load(arguments.vfm, settings.device)
+        return segment_images(clip, network, progress=lambda done, total: progress("looking for masks", done, total))
+    if arguments.masks:
+        given = [masklet for path in arguments.masks for masklet in _read_masks(path, clip)]
+        where, option = " ".join(map(str, arguments.masks)), "--masks"
+    elif arguments.with_masks:
+        given = list(read_labels(arguments.sequence, clip))
+        where, option = arguments.sequence, "--with-masks"
+    else:
+        return None
+    if not any(mask.any() for masklet in given for masks in masklet.masks.values() for mask in masks.camera_masks.values()):
+        raise InputError(where, f"labels with masks in its images ({option})", "none")
+    # Numbers of several files may be the same, and 0 means no track.
+    return KnownMasklets(clip, [replace(masklet, object_id=number) for number, masklet in enumerate(given, start=1)])
+
+
+def _read_masks(path: Path, clip: Clip) -> Sequence[Masklet]:
+    return read_waymo_4dseg_label_files(path, clip) if path.is_dir() else read_coco(path, clip)

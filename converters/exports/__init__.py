@@ -13,6 +13,7 @@ from converters.exports.segments import segments_files
 from converters.exports.semantic_kitti import read_semantic_kitti, semantic_kitti_files
 from converters.exports.sequence_folder import label_files, write_labels, write_sequence
 from converters.exports.supervisely import supervisely_files
+from converters.exports.waymo_4dseg import read_waymo_4dseg_label_files
 from converters.exports.whole_output import FileContent, file_name, write_whole_files
 from converters.exports.windows import Window, join_windows
 
@@ -35,6 +36,7 @@ __all__ = [
     "read_coco",
     "read_open_label",
     "read_semantic_kitti",
+    "read_waymo_4dseg_label_files",
     "segments_files",
     "semantic_kitti_files",
     "supervisely_files",

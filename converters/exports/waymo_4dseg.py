@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path
 
 from converters.coco_rle import encode_rle
 from converters.exports.distinct_objects import require_distinct_objects
 from converters.exports.whole_output import FileContent, file_name
-from converters.sequences.sequence_folder import SweepFile
-from converters.sequences.waymo_4dseg import LABELS, LIDAR_SENSOR
+from converters.sequences.waymo_4dseg import LABELS, LIDAR_SENSOR, read_label_folder, sweep_name
 from sam4d.structures import CameraMasks, Clip, Frame, InputError, Masklet
 
 
 def waymo_4dseg_label_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str, FileContent]:
     """{relative path: content}, a file per frame, called as its sweep is. A sensor lists the objects that it shows.
 
-    Inverse: `converters.sequences.waymo_4dseg.read_waymo_4dseg_labels`.
+    Inverse: `read_waymo_4dseg_label_files`.
 
     Raises:
         InputError: two masklets with one object id, a negative one.
@@ -29,9 +28,7 @@ def waymo_4dseg_label_files(clip: Clip, masklets: Sequence[Masklet]) -> dict[str
             raise InputError(f"object {masklet.object_id}", "an object id of 0 or more", str(masklet.object_id))
     files: dict[str, FileContent] = {}
     for frame_index, frame in enumerate(clip.frames):
-        load = frame.load_sweep
-        stem = PurePosixPath(load.path).stem if isinstance(load, SweepFile) else f"{frame_index:06d}"
-        files[f"{LABELS}/{file_name(clip.name)}/{stem}.json"] = partial(_frame, frame, masklets, frame_index)
+        files[f"{LABELS}/{file_name(clip.name)}/{sweep_name(clip, frame_index)}.json"] = partial(_frame, frame, masklets, frame_index)
     return files
 
 
@@ -51,3 +48,21 @@ def _frame(frame: Frame, masklets: Sequence[Masklet], frame_index: int) -> bytes
             volume = int(masks.lidar_mask.sum())
             sensors[LIDAR_SENSOR]["objects"].append({**common, "lidar_mask": encode_rle(masks.lidar_mask), "volume": volume})
     return (json.dumps({"sensors": sensors}, ensure_ascii=False) + "\n").encode()
+
+
+def read_waymo_4dseg_label_files(folder: str | Path, clip: Clip) -> tuple[Masklet, ...]:
+    """Labels that lie apart from their drive, which may be of any layout: `sam4d_labels/NAME`, or the folder that holds it.
+
+    Raises:
+        InputError: naming file and field: none there, labels that no sweep of the clip is called as, masks that do not fit.
+    """
+    name = file_name(clip.name)
+    places = (LABELS + "/" + name, name, ".")
+    place = next((place for place in places if any((Path(folder) / place).glob("*.json"))), None)
+    if place is None:
+        raise InputError(str(folder), f"labels of Waymo-4DSeg, {LABELS}/{name}/{sweep_name(clip, 0)}.json and so on", "none")
+    names = {sweep_name(clip, frame_index) for frame_index in range(len(clip))}
+    for file in sorted((Path(folder) / place).glob("*.json")):
+        if file.stem not in names:
+            raise InputError(str(file), f"labels called as one of the clip's sweeps, like {sweep_name(clip, 0)}.json", "another name")
+    return read_label_folder(Path(folder), place, clip)

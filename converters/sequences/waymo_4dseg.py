@@ -67,8 +67,19 @@ def open_waymo_4dseg(root: Path, name: str) -> Clip:
 
 
 def read_waymo_4dseg_labels(root: Path, name: str, clip: Clip) -> tuple[Masklet, ...]:
-    """The masklets of `sam4d_labels/NAME`, ascending by object id. Frames without a file show nothing; object id -1 (to be ignored) is
-    left out. The layout's `semantic` becomes the label where it is a text.
+    """The masklets of `sam4d_labels/NAME`, as `read_label_folder` has them."""
+    return read_label_folder(root, f"{LABELS}/{name}", clip)
+
+
+def sweep_name(clip: Clip, frame_index: int) -> str:
+    """What a frame's labels are called: as its sweep, or by the frame's number in six digits where that is no file."""
+    load = clip.frames[frame_index].load_sweep
+    return PurePosixPath(load.path).stem if isinstance(load, SweepFile) else f"{frame_index:06d}"
+
+
+def read_label_folder(root: Path, folder: str, clip: Clip) -> tuple[Masklet, ...]:
+    """The masklets of one folder of labels below the root, ascending by object id. Frames without a file show nothing; object id -1 (to be
+    ignored) is left out. The layout's `semantic` becomes the label where it is a text.
 
     Raises:
         InputError: naming file and field: a mask of another size than its image or sweep.
@@ -78,8 +89,7 @@ def read_waymo_4dseg_labels(root: Path, name: str, clip: Clip) -> tuple[Masklet,
     masks: dict[int, PackedMasks] = {}
     labels: dict[int, str] = {}
     for frame_index, frame in enumerate(clip.frames):
-        assert isinstance(frame.load_sweep, SweepFile)
-        path = f"{LABELS}/{name}/{PurePosixPath(frame.load_sweep.path).stem}.json"
+        path = str(PurePosixPath(folder, f"{sweep_name(clip, frame_index)}.json"))
         if not (root / path).is_file():
             continue
         sensors = JsonField.parse(read_file(reader, path, str(root)), f"{root}/{path}")["sensors"]

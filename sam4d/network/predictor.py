@@ -54,7 +54,7 @@ class NetworkPredictor:
         compiled: bool = False,
         sparse_convolution: SparseConvolution = "torch",
     ) -> None:
-        self.device = _device(device)
+        self.device = device_named(device)
         self._dtype = _dtype(precision, self.device)
         if isinstance(checkpoint, Mapping):
             read = Checkpoint(Path("(tensors)"), checkpoint, digest_of(checkpoint))
@@ -131,7 +131,8 @@ def _use_spconv(model: Sam4D) -> None:
         raise InputError("sparse_convolution", "torch, or spconv where spconv-cu120 is installed", f"spconv, and {error}") from None
 
 
-def _device(name: DeviceName) -> torch.device:
+def device_named(name: DeviceName) -> torch.device:
+    """Raises InputError where there is none of this name."""
     available = torch.cuda.is_available()
     if name == "auto":
         return torch.device("cuda" if available else "cpu")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pycocotools import mask as coco_mask
 
-from converters.coco_rle import decode_rle, encode_rle
+from converters.coco_rle import decode_polygons, decode_rle, encode_rle
 from sam4d.geometry import BoolArray
 from sam4d.structures import InputError
 
@@ -38,6 +38,24 @@ def test_known_texts() -> None:
     assert encode_rle(np.array([0, 1, 1, 0, 0, 1], dtype=np.bool_)) == {"size": [6, 1], "counts": "122O"}
 
 
+@given(mask=grids.filter(lambda mask: mask.ndim == 2 and mask.size > 0))
+def test_a_list_of_runs_is_the_same_as_its_text(mask: BoolArray) -> None:
+    columns = mask.ravel(order="F")
+    starts = np.flatnonzero(np.diff(columns)) + 1
+    runs = np.diff([0, *starts, columns.size]).tolist()
+    counts = [0, *runs] if columns[:1].any() else runs
+    np.testing.assert_array_equal(decode_rle({"size": list(mask.shape), "counts": counts}, mask.shape, "mask"), mask)
+
+
+def test_polygons_have_the_pixels_that_they_hold() -> None:
+    found = decode_polygons([[1, 1, 4, 1, 4, 3, 1, 3], [6, -20, 30, -20, 30, 30, 6, 30]], (5, 8), "mask")
+    expected = np.zeros((5, 8), dtype=np.bool_)
+    expected[1:3, 1:4] = expected[:, 6:] = True
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(InputError, match="mask: expected polygons with edges of 2600 pixels at the most, found 5200 pixels"):
+        decode_polygons([[0, 0, 8, 5, 0, 5] * 200], (5, 8), "mask")
+
+
 def test_a_long_run_in_a_whole_sweep() -> None:
     mask = np.zeros(168_000, dtype=np.bool_)
     mask[100_000:100_700] = True
@@ -47,8 +65,14 @@ def test_a_long_run_in_a_whole_sweep() -> None:
 @pytest.mark.parametrize(
     ("rle", "where", "expected", "found"),
     [
-        (None, "a.json: lidar", "size and a text counts", "None"),
-        ({"size": [3, 4], "counts": [12]}, "a.json: lidar", "size and a text counts", "[12]"),
+        (None, "a.json: lidar", "size and counts", "None"),
+        ({"size": [3, 4], "counts": 12}, "a.json: lidar", "size and counts", "12"),
+        ({"size": [3, 4], "counts": []}, "a.json: lidar.counts", "fill 12 pixels", "runs of 0"),
+        ({"size": [3, 4], "counts": [11]}, "a.json: lidar.counts", "fill 12 pixels", "runs of 11"),
+        ({"size": [3, 4], "counts": [13, -1]}, "a.json: lidar.counts", "runs from 0", "-1"),
+        ({"size": [3, 4], "counts": [12, 2**63]}, "a.json: lidar.counts", "runs from 0", "9223372036854775808"),
+        ({"size": [3, 4], "counts": [True, 11]}, "a.json: lidar.counts", "runs from 0", "True"),
+        ({"size": [3, 4], "counts": [12.0]}, "a.json: lidar.counts", "runs from 0", "12.0"),
         ({"counts": "<"}, "a.json: lidar.size", "[3, 4]", "None"),
         ({"size": [4, 3], "counts": "<"}, "a.json: lidar.size", "[3, 4]", "[4, 3]"),
         ({"size": [3, 4], "counts": ""}, "a.json: lidar.counts", "compressed runs", "0 characters"),

@@ -93,8 +93,8 @@ def _waymo_4dseg(folder: Path, clip: Clip) -> Labels:
 
 
 def _coco(folder: Path, clip: Clip) -> Labels:
-    found = read_coco(folder / f"coco/{clip.name}.json")
-    return Labels({number: label for (number, _, _), (label, _) in found.items()}, masks={key: mask for key, (_, mask) in found.items()})
+    masklets = read_coco(folder / f"coco/{clip.name}.json", clip)
+    return Labels(labels_of(masklets), masks=masks_of(masklets))
 
 
 def _semantic_kitti(folder: Path, clip: Clip) -> Labels:
