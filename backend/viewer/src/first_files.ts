@@ -1,5 +1,5 @@
 // Files of the drive; those that the page around asked for already, for this frame or one before it (index.html begins it), come at once.
-import { send } from "./label_studio.ts";
+import { send } from "./server.ts";
 
 interface HeldFile {
   readonly response: Promise<Response>;
