@@ -177,7 +177,7 @@ def test_propagation_can_be_stopped(viewer: ViewerPage, drive: SyntheticDrive, s
     viewer.frame.evaluate(
         "() => { const { workspace } = window.sam4d; const { requests } = workspace; window.seen = []; let asked = 0;"
         " workspace.onChange(change => { if (change !== 'work' || !requests.work) return; window.seen.push(requests.work.total);"
-        " if (++asked > 1) requests.work.cancel(); }); }"
+        " if (++asked === 2) requests.work.cancel(); }); }"
     )
     viewer.press("Shift+p")
     viewer.frame.wait_for_function("() => window.seen.length > 0")
