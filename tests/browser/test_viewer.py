@@ -175,9 +175,9 @@ def test_propagation_can_be_stopped(viewer: ViewerPage, drive: SyntheticDrive, s
     click_on(viewer, drive, seen_cars[0])
     viewer.show_frame(0)
     viewer.frame.evaluate(
-        "() => { const { workspace } = window.sam4d; window.seen = []; let asked = 0;"
-        " workspace.onChange(change => { if (change !== 'work' || !workspace.work) return; window.seen.push(workspace.work.total);"
-        " if (++asked > 1) workspace.work.cancel(); }); }"
+        "() => { const { workspace } = window.sam4d; const { requests } = workspace; window.seen = []; let asked = 0;"
+        " workspace.onChange(change => { if (change !== 'work' || !requests.work) return; window.seen.push(requests.work.total);"
+        " if (++asked === 2) requests.work.cancel(); }); }"
     )
     viewer.press("Shift+p")
     viewer.frame.wait_for_function("() => window.seen.length > 0")

@@ -43,7 +43,7 @@ class ViewerPage:
 
     def wait_until_idle(self) -> None:
         """Until nothing is being asked or followed."""
-        self.frame.wait_for_function("() => !window.sam4d.workspace.work")
+        self.frame.wait_for_function("() => !window.sam4d.workspace.requests.work")
 
     def picture(self, name: str) -> None:
         self.frame.locator("#app").screenshot(path=self._pictures / f"{name}.png")

@@ -141,7 +141,7 @@ export class App {
 
   private escape(): void {
     const { workspace } = this;
-    if (workspace.work) workspace.cancelWork();
+    if (workspace.requests.work) workspace.requests.cancel();
     else if (this.stage.viewName === "camera") this.stage.setView("perspective");
     else if (workspace.tool !== "select") workspace.setTool("select");
     else workspace.select(null);

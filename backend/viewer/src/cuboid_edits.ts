@@ -2,7 +2,7 @@
 import { type Rectangle, footprintOf, footprintToRectangle, isInView } from "./birds_eye.ts";
 import { egoMotion } from "./clip.ts";
 import { between, moved, sameCuboid, type Cuboid } from "./cuboid.ts";
-import type { Result } from "./label_studio.ts";
+import type { Result } from "./editor.ts";
 import type { ObjectOnFrame } from "./objects.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -59,20 +59,20 @@ export class CuboidEdits {
       workspace.editor?.show(results);
       workspace.readEditor();
     }
-    if (others.length) await workspace.ask("placing", { action: "cuboids", object, label: known.label, cuboids: others });
+    if (others.length) await workspace.requests.ask("placing", { action: "cuboids", object, label: known.label, cuboids: others });
   }
 
   /** A new object on the frame in view. */
   async placeNew(cuboid: Cuboid): Promise<void> {
     const { workspace } = this;
     const cuboids = [{ frame: workspace.frame, cuboid }];
-    const answered = await workspace.ask("placing", { action: "cuboids", object: "new", label: workspace.label, cuboids });
+    const answered = await workspace.requests.ask("placing", { action: "cuboids", object: "new", label: workspace.label, cuboids });
     if (answered) workspace.select(answered.object);
   }
 
   async fitAgain(object: number, frames: readonly number[]): Promise<void> {
     const forget = (asked: readonly number[]) => asked.forEach((frame) => this.forget(object, frame));
-    await this.workspace.ask("fitting", { action: "fit", object, frames }, undefined, forget, frames);
+    await this.workspace.requests.ask("fitting", { action: "fit", object, frames }, undefined, forget, frames);
   }
 
   /** The object's cuboid on the frame in view, put on another frame where the vehicle's own motion takes it. */

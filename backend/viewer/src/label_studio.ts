@@ -1,11 +1,11 @@
 // The editor around this page: what the annotation holds, and the few things done to it. Everything undocumented of Label Studio 1.23.2
-// that the 3D view leans on stands in this file and in undo_history.ts.
+// that the 3D view leans on stands in this file, in editor.ts and in undo_history.ts.
 import type { BirdsEye, Rectangle } from "./birds_eye.ts";
+import { holdsRegions, metaNumber, readRegion, tagOf, type EditorAnnotation, type EditorWindow, type Result } from "./editor.ts";
 import { CUBOID_TAG, type Region, type RegionMeta } from "./objects.ts";
 import type { Strokes } from "./painted_points.ts";
-import { UndoHistory, type RecordedAnnotation } from "./undo_history.ts";
-
-export type Result = Record<string, unknown>;
+import { RequestError, send } from "./server.ts";
+import { UndoHistory } from "./undo_history.ts";
 
 export interface Label {
   readonly name: string;
@@ -18,71 +18,6 @@ export interface BackendAnswer {
   readonly object: number;
   readonly frames: readonly number[];
 }
-
-interface EditorResult {
-  readonly type: string;
-  readonly from_name: { readonly name: string };
-  readonly mainValue: unknown;
-  setValue(value: unknown): void;
-}
-
-interface EditorRegion {
-  readonly cleanId: string;
-  readonly item_index?: number | null;
-  readonly meta?: { readonly sam4d?: RegionMeta } | null;
-  readonly labelName?: string | null;
-  readonly results: readonly EditorResult[];
-  readonly object: { readonly name: string };
-  readonly x?: number;
-  readonly y?: number;
-  readonly width?: number;
-  readonly height?: number;
-  readonly rotation?: number;
-  /** Strokes that a person painted since the annotation was opened. */
-  readonly touches?: readonly { readonly id: string }[];
-  deleteRegion(): void;
-  serialize?(): { readonly value: { readonly rle?: readonly number[] } } | null;
-}
-
-interface EditorTag {
-  readonly name: string;
-  readonly type: string;
-  readonly currentImage?: number;
-  readonly children?: readonly { readonly value?: string; readonly _value?: string; readonly background?: string; selected?: boolean }[];
-  readonly isSelected?: boolean;
-  setCurrentImage?(index: number): void;
-  unselectAll?(): void;
-}
-
-interface EditorAnnotation extends RecordedAnnotation {
-  readonly id: string;
-  readonly type: string;
-  readonly regions: readonly EditorRegion[];
-  readonly names: Map<string, EditorTag>;
-  readonly suggestions: Map<string, unknown>;
-  readonly isDraftSaving?: boolean;
-  /** Saves whatever stands; `saveDraftImmediately` only hurries a saving on that is due already. */
-  saveDraftImmediatelyWithResults(parameters: null): Promise<unknown>;
-  isReadOnly(): boolean;
-  setSuggestions(results: readonly Result[]): void;
-  acceptAllSuggestions(): void;
-  unselectAreas?(): void;
-}
-
-interface Editor {
-  readonly task?: { readonly id: number; readonly dataObj?: Record<string, unknown> };
-  readonly project?: { readonly id: number };
-  readonly autoAcceptSuggestions: boolean;
-  setAutoAcceptSuggestions(value: boolean): void;
-  readonly annotationStore: { readonly selected?: EditorAnnotation | null };
-}
-
-interface EditorWindow extends Window {
-  readonly Htx?: Editor;
-}
-
-/** A request that was not answered; the message is a sentence for the labeller. */
-export class RequestError extends Error {}
 
 const ANSWER_SECONDS = 110;
 const DRAFT_SECONDS = 5;
@@ -361,23 +296,6 @@ async function saveDraft(annotation: EditorAnnotation): Promise<void> {
   await until(() => !annotation.isDraftSaving);
 }
 
-/** fetch, with every failure as a RequestError that says what to do. */
-export async function send(address: string, options: RequestInit): Promise<Response> {
-  let response: Response;
-  try {
-    response = await fetch(address, { credentials: "same-origin", ...options });
-  } catch (error) {
-    if (error instanceof DOMException && error.name === "AbortError") throw error;
-    if (error instanceof DOMException && error.name === "TimeoutError") throw new RequestError("No answer within two minutes. Try again.");
-    throw new RequestError("Label Studio does not answer. Is it running? Nothing is lost: try again when it is back.");
-  }
-  if (response.status === 401 || response.status === 403 || response.url.includes("/user/login")) {
-    throw new RequestError("You are logged out. Log in to Label Studio in another tab, then try again: nothing is lost.");
-  }
-  if (!response.ok) throw new RequestError(`Label Studio answered ${response.status}. Try again; if it stays so, its log says why.`);
-  return response;
-}
-
 function backendTrouble(message: string): string {
   if (/connection|refused|timed? ?out|unavailable|Max retries/i.test(message)) {
     return "The backend does not answer. Is it starting? Nothing is lost: try again in a few seconds.";
@@ -387,45 +305,6 @@ function backendTrouble(message: string): string {
 
 function projectOfAddress(path: string): string {
   return /\/projects\/(\d+)/.exec(path)?.[1] ?? "";
-}
-
-function tagOf(region: EditorRegion): string | null {
-  const tags = region.results.map((result) => result.from_name.name);
-  return tags.find(holdsRegions) ?? null;
-}
-
-function holdsRegions(tag: string): boolean {
-  return tag === CUBOID_TAG || tag.startsWith("brush_");
-}
-
-function readRegion(region: EditorRegion, tag: string): Region {
-  const number = (name: string): number | null => {
-    const value = region.results.find((result) => result.type === "number" && result.from_name.name === name)?.mainValue;
-    return typeof value === "number" ? value : null;
-  };
-  const { x, y, width, height, rotation } = region;
-  const isRectangle = tag === CUBOID_TAG && x !== undefined && y !== undefined && width !== undefined && height !== undefined;
-  return {
-    id: region.cleanId,
-    tag,
-    frame: region.item_index ?? 0,
-    label: region.labelName ?? null,
-    meta: region.meta?.sam4d ?? null,
-    rectangle: isRectangle ? { x, y, width, height, rotation: rotation ?? 0 } : null,
-    z_m: number("z"),
-    height_m: number("h"),
-  };
-}
-
-const seen = new WeakMap<object, number>();
-let counted = 0;
-
-/** One number per meta object: a new answer brings a new object. */
-function metaNumber(meta: object | null | undefined): number {
-  if (!meta) return 0;
-  const number = seen.get(meta) ?? ++counted;
-  seen.set(meta, number);
-  return number;
 }
 
 function round2(value: number): number {

@@ -1,7 +1,7 @@
 // Points follow what a person paints on an object's mask seen from above: the backend reads them off it. They are shown only; in the
 // annotation stands what was painted.
 import { countRows, type CocoRle } from "./coco_rle.ts";
-import type { Result } from "./label_studio.ts";
+import type { Result } from "./editor.ts";
 import type { LabelledObject, RegionMeta } from "./objects.ts";
 
 const PAINTED_MS = 700;

@@ -1,7 +1,6 @@
 // The sweeps of a task, fetched when they are wanted; those far from the frame in view are let go.
 import { decodeCloud, type Cloud } from "./cloud_file.ts";
-import { firstFile } from "./first_files.ts";
-import { send } from "./label_studio.ts";
+import { loadFile } from "./first_files.ts";
 
 export class Sweeps {
   private readonly addresses: readonly string[];
@@ -47,8 +46,7 @@ export class Sweeps {
     try {
       const address = this.addresses[frame];
       if (!address) throw new Error(`there is no frame ${frame}`);
-      const response = (await firstFile(window, address)) ?? (await send(address, {}));
-      const cloud = decodeCloud(await response.arrayBuffer());
+      const cloud = decodeCloud(await loadFile(window, address));
       this.loaded.set(frame, cloud);
       return cloud;
     } finally {

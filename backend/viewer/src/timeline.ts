@@ -19,7 +19,7 @@ export class Timeline {
       element("button", { type: "button", class: "cell", title: `Frame ${frame + 1}`, "data-frame": frame, onclick: () => workspace.showFrame(frame) }, element("i")),
     );
     this.playButton = button("▶", "Play (Space)", () => this.toggle(), { class: "icon play" });
-    const cancel = button("Stop", "Stop following (Esc)", () => workspace.cancelWork());
+    const cancel = button("Stop", "Stop following (Esc)", () => workspace.requests.cancel());
     this.progress.append(this.progressText, element("div", { class: "track" }, this.bar), cancel);
     host.append(
       button("◀", "Frame before (←)", () => workspace.showFrame(workspace.frame - 1), { class: "icon" }),
@@ -49,7 +49,7 @@ export class Timeline {
   follow(directions: readonly ("forwards" | "backwards")[]): void {
     const { workspace } = this;
     if (workspace.selected === null) workspace.say("Select an object first.", "error");
-    else if (!workspace.work) void workspace.follow(workspace.selected, directions);
+    else if (!workspace.requests.work) void workspace.requests.follow(workspace.selected, directions);
   }
 
   toggle(): void {
@@ -79,7 +79,7 @@ export class Timeline {
   }
 
   private showWork(): void {
-    const { work } = this.workspace;
+    const { work } = this.workspace.requests;
     this.progress.hidden = !work;
     if (!work) return;
     const counted = work.total > 0;

@@ -242,7 +242,7 @@ export class Viewport {
       const [length, width, tall] = NEW_SIZE_M;
       const cuboid: Cuboid = { center_m: [x, y, z - height + tall / 2], size_lwh_m: [length, width, tall], yaw_rad: forwardYaw(workspace.clip.forward) };
       void workspace.cuboids.placeNew(cuboid);
-    } else void workspace.prompt(picked.position_m, positive, alwaysNew ? null : this.ownerOf(picked.row));
+    } else void workspace.requests.prompt(picked.position_m, positive, alwaysNew ? null : this.ownerOf(picked.row));
   }
 
   private box(from: { u: number; v: number }, to: { u: number; v: number }): void {
@@ -251,12 +251,12 @@ export class Viewport {
     if (camera) {
       const tag = Object.entries(this.workspace.clip.cameras).find(([, other]) => other === camera)?.[0];
       const pixels = imageBox(box, this.stage.width, this.stage.height, camera);
-      if (tag && pixels && this.workspace.clip.frames[this.cloudFrame]?.images[tag]) void this.workspace.promptCameraBox(tag, pixels);
+      if (tag && pixels && this.workspace.clip.frames[this.cloudFrame]?.images[tag]) void this.workspace.requests.promptCameraBox(tag, pixels);
       else this.workspace.say("There is no image in that box.", "error");
       return;
     }
     const bounds = this.cloud && boundsInBox(this.cloud, this.shade, this.stage.projection, box, SAME_THING_M);
-    if (bounds) void this.workspace.promptBox(bounds);
+    if (bounds) void this.workspace.requests.promptBox(bounds);
     else this.workspace.say("Nothing stands in that box.", "error");
   }
 

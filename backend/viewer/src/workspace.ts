@@ -4,11 +4,12 @@ import type { Clip } from "./clip.ts";
 import type { ColourMode } from "./colours.ts";
 import { CuboidEdits } from "./cuboid_edits.ts";
 import { standingOn, type Standing } from "./drawn.ts";
-import { LabelStudio, RequestError, type Label, type Result } from "./label_studio.ts";
+import type { Result } from "./editor.ts";
+import type { Label, LabelStudio } from "./label_studio.ts";
 import { readObjects, type LabelledObject, type ObjectOnFrame, type Region } from "./objects.ts";
 import { PaintedPoints } from "./painted_points.ts";
+import { Requests } from "./requests.ts";
 import type { Sweeps } from "./sweeps.ts";
-import type { Vec3 } from "./geometry.ts";
 
 export type Tool = "select" | "click" | "box" | "place";
 export type Target = "new" | "refine";
@@ -42,20 +43,11 @@ export const DEFAULT_SETTINGS: Settings = {
 /** What changed: `frame` another frame is in view, `objects` the annotation, `selection`, `tool` what a click means, `look` settings. */
 export type Change = "frame" | "objects" | "selection" | "tool" | "look" | "work";
 
-export interface Work {
-  readonly text: string;
-  readonly done: number;
-  readonly total: number;
-  cancel(): void;
-}
-
 export interface Notice {
   readonly text: string;
   readonly kind: "info" | "error";
 }
 
-const FIRST_ANSWER_SECONDS = 0.6;
-const FOLLOW_SECONDS = 2.5;
 const WATCH_MS = 200;
 const TURN_MS = 60;
 
@@ -71,8 +63,6 @@ export class Workspace {
   editor: LabelStudio | null = null;
   birdsEye: BirdsEye | null = null;
   settings: Settings;
-  /** What is being asked and followed, the newest last: a labeller does not wait for one object before the next. */
-  private readonly works = new Map<symbol, Work>();
   onNotice: (notice: Notice | null) => void = () => undefined;
   regions: readonly Region[] = [];
   private turning: ReturnType<typeof setTimeout> | undefined;
@@ -84,6 +74,7 @@ export class Workspace {
   /** On which frames objects have been since the annotation was opened: what is gone of it was deleted. */
   private readonly seen = new Map<number, Set<number>>();
   readonly cuboids = new CuboidEdits(this);
+  readonly requests = new Requests(this, () => this.tell("work"));
   /** Objects whose label was changed here. */
   private readonly relabelled = new Set<number>();
   /** Numbers of objects drawn by hand, by region; what stands under them, by frame and place. */
@@ -231,7 +222,7 @@ export class Workspace {
     const rle = this.editor?.maskOf(region);
     if (!rle) return null;
     let read: readonly Result[] | null = null;
-    await this.ask("reading the points", { action: "read", object, frame, rle }, undefined, undefined, [], (results) => (read = results));
+    await this.requests.ask("reading the points", { action: "read", object, frame, rle }, undefined, undefined, [], (results) => (read = results));
     return read;
   }
 
@@ -286,114 +277,11 @@ export class Workspace {
     return number;
   }
 
-  // ---- asking the backend
+  // ---- what the backend is told with every request
 
-  /**
-   * A click on a point: of the selected object where that is to be refined, else of the object of this label that the point belongs to
-   * already (as on the images), else of a new one.
-   */
-  async prompt(position_m: Vec3, positive: boolean, owner: number | null): Promise<void> {
-    const owned = owner !== null && !this.objects.get(owner)?.drawn && this.target === "new" && (!positive || this.objects.get(owner)?.label === this.label);
-    const object = owned ? owner : this.promptedObject(positive);
-    await this.askFor({ action: "prompt", object, label: this.label, frame: this.frame, points: [{ position_m, positive }] });
-  }
-
-  /** Seen from above, metres. */
-  async promptBox(box_m: readonly number[]): Promise<void> {
-    await this.askFor({ action: "box", object: this.promptedObject(true), label: this.label, frame: this.frame, box_m });
-  }
-
-  /** In a camera's image, by its tag; pixels [u0, v0, u1, v1]. */
-  async promptCameraBox(camera: string, box_px: readonly number[]): Promise<void> {
-    await this.askFor({ action: "box", object: this.promptedObject(true), label: this.label, frame: this.frame, camera, box_px });
-  }
-
-  private promptedObject(positive: boolean): number | "new" | null {
-    if (this.target === "refine" && this.selected !== null) return this.selected;
-    // What is too much belongs to what is there: the object under the click, else the one touched last.
-    return positive ? "new" : this.selected;
-  }
-
-  private async askFor(request: Record<string, unknown>): Promise<void> {
-    const answered = await this.ask("looking", { ...request, seconds: FIRST_ANSWER_SECONDS });
-    if (!answered) return;
-    this.select(answered.object);
-    if (this.settings.follow) await this.follow(answered.object, ["forwards", "backwards"], answered.frames);
-  }
-
-  /** Carry an object over the other frames, a few at a time, so that they can be seen and stopped. */
-  async follow(object: number, directions: readonly ("forwards" | "backwards")[], known: readonly number[] = []): Promise<void> {
-    const seen = new Set(known);
-    const start = this.frame;
-    const wanted = (direction: string) =>
-      direction === "forwards"
-        ? Array.from({ length: this.frameCount - 1 - start }, (_, k) => start + 1 + k)
-        : Array.from({ length: start }, (_, k) => start - 1 - k);
-    const total = directions.reduce((sum, direction) => sum + wanted(direction).length, 0);
-    const abort = new AbortController();
-    const key = Symbol();
-    const progress = () => {
-      const done = directions.reduce((sum, direction) => sum + wanted(direction).filter((frame) => seen.has(frame)).length, 0);
-      this.setWork(key, { text: `following #${object}`, done, total, cancel: () => abort.abort() });
-    };
-    try {
-      for (const direction of directions) {
-        for (;;) {
-          const next = wanted(direction).find((frame) => !seen.has(frame));
-          if (next === undefined || abort.signal.aborted) break;
-          progress();
-          const request = { action: "follow", object, frame: next, direction, seconds: FOLLOW_SECONDS };
-          const answered = await this.ask(null, request, abort.signal);
-          if (!answered) return;
-          answered.frames.forEach((frame) => seen.add(frame));
-          seen.add(next);
-        }
-      }
-      if (abort.signal.aborted) this.say(`stopped; what was found of #${object} stays`);
-    } finally {
-      this.setWork(key, null);
-    }
-  }
-
-  /** The request's regions are put into the annotation. Null where there was no answer; why is said. */
-  async ask(
-    text: string | null,
-    request: Record<string, unknown>,
-    signal?: AbortSignal,
-    before?: (frames: readonly number[]) => void,
-    frames: readonly number[] = [],
-    show?: (results: readonly Result[]) => void,
-  ): Promise<{ object: number; frames: readonly number[] } | null> {
-    const { editor } = this;
-    if (!editor || !this.canEdit) {
-      this.say("This can only be looked at: open an annotation of your own.", "error");
-      return null;
-    }
-    const object = request["object"];
-    if (typeof object === "number" && this.objects.get(object)?.drawn) {
-      this.say(`#${object} was drawn by hand: change it here or on the images, or click on it as a new object (N) to have it found on all frames.`, "error");
-      return null;
-    }
-    const shown = editor.shown;
-    before?.(frames);
-    const key = Symbol();
-    if (text) this.setWork(key, { text, done: 0, total: 0, cancel: () => undefined });
-    try {
-      const answer = await editor.ask({ ...request, edits: this.cuboids.unsaved, labels: this.newLabels, gone: this.gone, highest_object: this.highestObject }, signal);
-      if (editor.shown !== shown) return null; // another annotation was opened meanwhile: the answer is not for it
-      if (show) show(answer.results);
-      else editor.show(answer.results);
-      this.readEditor();
-      this.onNotice(null);
-      return answer;
-    } catch (error) {
-      if (error instanceof DOMException && error.name === "AbortError") return null;
-      if (!(error instanceof RequestError)) throw error;
-      this.say(error.message, "error");
-      return null;
-    } finally {
-      if (text) this.setWork(key, null);
-    }
+  /** What people did here that no draft may have brought to the backend yet. */
+  get unsent(): Record<string, unknown> {
+    return { edits: this.cuboids.unsaved, labels: this.newLabels, gone: this.gone, highest_object: this.highestObject };
   }
 
   /** So that a backend that was restarted gives no number twice: it may not have seen a draft with all of these objects yet. */
@@ -416,21 +304,6 @@ export class Workspace {
       if (missing.length) gone.push({ object, frames: missing });
     }
     return gone;
-  }
-
-  /** The newest of what is going on. */
-  get work(): Work | null {
-    return [...this.works.values()].at(-1) ?? null;
-  }
-
-  cancelWork(): void {
-    for (const work of this.works.values()) work.cancel();
-  }
-
-  private setWork(key: symbol, work: Work | null): void {
-    if (work) this.works.set(key, work);
-    else this.works.delete(key);
-    this.tell("work");
   }
 
   // ---- other changes
