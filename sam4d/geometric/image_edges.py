@@ -47,7 +47,7 @@ def fitted_to_edges(mask: BoolArray, image: UInt8Array, may_change: BoolArray, s
     near = np.zeros(mask.shape, dtype=np.bool_)
     near[rows, columns] = True
     near = near[around]
-    squares = _Squares.of(image[around].astype(np.float32) / 255, _dilated(near, settings.radius), settings)
+    squares = _Squares.of(image[around].astype(np.float32) / np.float32(255), _dilated(near, settings.radius), settings)
     fitted = mask.copy()
     for _ in range(settings.farthest):
         part = fitted[around]
