@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -38,6 +38,10 @@ class ImageCrop:
     def shape(self) -> tuple[int, int]:
         return max(2, round((self.bottom - self.top) * self.scale)), max(2, round((self.right - self.left) * self.scale))
 
+    def at_most(self, longest_side: int) -> ImageCrop:
+        """The same piece in the image's own pixels, or scaled down to that length."""
+        return replace(self, scale=min(1.0, longest_side / max(self.right - self.left, self.bottom - self.top)))
+
     def rows_inside(self, view: CameraView) -> NDArray[np.int64]:
         """Visible points of the sweep that fall into the crop, int64 (K,), ascending."""
         rows = np.flatnonzero(view.visible)
@@ -62,7 +66,10 @@ class ImageCrop:
         return np.asarray((pixels - np.array([self.left, self.top])) * scale, dtype=np.float32)
 
     def paste(self, small: BoolArray, mask: BoolArray) -> None:
-        """Writes a mask of the scaled crop into one of the whole image, edges smoothed."""
+        """Writes a mask of the crop into one of the whole image; of a scaled one, edges are smoothed."""
+        if small.shape == (self.bottom - self.top, self.right - self.left):
+            mask[self.top : self.bottom, self.left : self.right] = small
+            return
         soft = cv2.GaussianBlur(small.astype(np.float32), (0, 0), 0.7)
         large = cv2.resize(soft, (self.right - self.left, self.bottom - self.top), interpolation=cv2.INTER_LINEAR)
         mask[self.top : self.bottom, self.left : self.right] = large > 0.5

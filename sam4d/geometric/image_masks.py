@@ -1,7 +1,8 @@
 """The mask of one object in one camera: its points say where, the image says up to which edge.
 
 The object's visible points span a support; around its border lies a band in which the points cannot tell. There, colours and edges of the
-image decide (GrabCut on a crop scaled to a workable size). Nearer things seen in front of the object are cut out.
+image decide (GrabCut on a crop scaled to a workable size; then the border moves to the edge beside it). Nearer things seen in front of the
+object are cut out.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sam4d.geometric.image_crop import ImageCrop, pixels_inside
+from sam4d.geometric.image_edges import fitted_to_edges
 from sam4d.geometric.mask_corrections import touched_changes
 from sam4d.geometric.point_surfaces import gap_between_beams, is_slim, seen_rows, spanned_area
 from sam4d.geometric.scene import CameraView, FrameScene
 from sam4d.geometry import BoolArray, Float64Array
-from sam4d.structures import BoxPrompt, Camera, MaskPrompt, PointPrompt, Prompt, UInt8Array
+from sam4d.structures import BoxPrompt, Camera, Float32Array, MaskPrompt, PointPrompt, Prompt, UInt8Array
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class ImageMaskSettings:
 
     longest_side: int = 160
     """The object is scaled to this length: more shows no more of its outline, but costs more."""
+    edge_longest_side: int = 400
+    """The crop's, where its border is fitted to the edges: only what is larger is scaled down there."""
     largest_scale: float = 3.0
     """Small objects are scaled up at most so many times: their outline lies between the camera's pixels."""
     between_beams: float = 0.45
@@ -88,6 +92,7 @@ def segment_camera(
     small = _cleaned(small, trimap, hints, crop)
     if hints.mask is None:
         crop.paste(small, mask)
+        _fit_to_edges(mask, scene.image(camera.name), view.pixels[rows], hints, crop.at_most(settings.edge_longest_side), settings)
         return mask
     clicks = crop.to_crop(hints.positive), crop.to_crop(hints.negative)
     added, removed = touched_changes(crop.cut_mask(hints.mask), small, *clicks, reach_px=settings.click_radius + 1)
@@ -96,6 +101,20 @@ def segment_camera(
         crop.paste(change, mask)
         hints.mask[mask] = becomes
     return hints.mask
+
+
+def _fit_to_edges(
+    mask: BoolArray, image: UInt8Array, own_pixels: Float32Array, hints: _Hints, crop: ImageCrop, settings: ImageMaskSettings
+) -> None:
+    """Moves the border of a mask, bool (H, W), to the image's edges, but over neither prompts nor the object's own points, (K, 2)."""
+    said = np.full(crop.shape, cv2.GC_PR_BGD, dtype=np.uint8)
+    own = pixels_inside(crop.to_crop(own_pixels), crop.shape)
+    said[own[:, 1], own[:, 0]] = cv2.GC_FGD
+    if hints.box is not None:
+        said[_outside(hints.box, crop)] = cv2.GC_BGD
+    _paint_clicks(said, hints, crop, settings)
+    may_change = (said == cv2.GC_PR_FGD) | (said == cv2.GC_PR_BGD)
+    crop.paste(fitted_to_edges(crop.cut_mask(mask), crop.cut(image), np.asarray(may_change)), mask)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,15 +194,21 @@ def _trimap(
     else:
         _paint_guess(trimap, image, hints, crop)
     if hints.box is not None:
-        corners = np.round(crop.to_crop(hints.box.reshape(2, 2))).astype(int)
-        outside = np.ones(shape, dtype=np.bool_)
-        outside[max(0, corners[0, 1]) : corners[1, 1], max(0, corners[0, 0]) : corners[1, 0]] = False
+        outside = _outside(hints.box, crop)
         if len(places):
             # The box ends where the object ends: what the points left open inside it is for the image to say.
             trimap[(trimap == cv2.GC_BGD) & ~outside & ~_far_from(trimap, 0.25 * min(shape))] = cv2.GC_PR_BGD
         trimap[outside] = cv2.GC_BGD
     _paint_clicks(trimap, hints, crop, settings)
     return trimap
+
+
+def _outside(box: Float64Array, crop: ImageCrop) -> BoolArray:
+    """What of the crop, bool (h, w), lies outside a box (4,) in pixels of the image."""
+    corners = np.round(crop.to_crop(box.reshape(2, 2))).astype(int)
+    outside = np.ones(crop.shape, dtype=np.bool_)
+    outside[max(0, corners[0, 1]) : corners[1, 1], max(0, corners[0, 0]) : corners[1, 0]] = False
+    return outside
 
 
 def _far_from(trimap: UInt8Array, distance: float) -> BoolArray:
