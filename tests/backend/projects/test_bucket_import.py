@@ -66,6 +66,7 @@ def buckets(settings: Settings) -> Buckets:
     return Buckets(settings.s3, MediaReader(settings).open_clip)
 
 
+@pytest.mark.timeout(900)
 def test_from_the_bucket_to_labels(
     label_studio: LabelStudioServer,
     client: LabelStudioClient,
