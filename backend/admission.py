@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -25,7 +26,7 @@ class Admission:
         self._room = places + queue
         self._most_seconds = most_seconds
         self._most_bytes = most_bytes
-        self._changed = anyio.Condition()
+        self._changed = asyncio.Event()
         self._inside = 0
         self._running = 0
         self._bytes = 0
@@ -46,26 +47,27 @@ class Admission:
             try:
                 yield
             finally:
-                await self._leave(size_bytes)
+                self._leave(size_bytes)
         finally:
             self._inside -= 1
 
     async def _enter(self, size_bytes: int) -> None:
         with anyio.move_on_after(self._most_seconds):
-            async with self._changed:
-                while self._running >= self._places or self._bytes + size_bytes > self._most_bytes:
-                    await self._changed.wait()
-                self._running += 1
-                self._bytes += size_bytes
-                return
-        raise BusyError(f"a place within {self._most_seconds:g} s", "none", self._retry_after_seconds)
+            while not self._fits(size_bytes):
+                await self._changed.wait()
+        if not self._fits(size_bytes):
+            raise BusyError(f"a place within {self._most_seconds:g} s", "none", self._retry_after_seconds)
+        self._running += 1
+        self._bytes += size_bytes
 
-    async def _leave(self, size_bytes: int) -> None:
-        with anyio.CancelScope(shield=True):
-            async with self._changed:
-                self._running -= 1
-                self._bytes -= size_bytes
-                self._changed.notify_all()
+    def _leave(self, size_bytes: int) -> None:
+        self._running -= 1
+        self._bytes -= size_bytes
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _fits(self, size_bytes: int) -> bool:
+        return self._running < self._places and self._bytes + size_bytes <= self._most_bytes
 
     @property
     def is_full(self) -> bool:

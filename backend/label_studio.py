@@ -190,22 +190,30 @@ class LabelStudioClient:
         with self._asking(f"the S3 storage of bucket {bucket}"):
             if any(storage.bucket == bucket for storage in self._sdk.import_storage.s3.list(project=project.project_id)):
                 return None
-            given = {
-                "s3endpoint": access.endpoint_url,
-                "region_name": access.region,
-                "aws_access_key_id": access.access_key_id,
-                "aws_secret_access_key": access.secret_access_key,
-            }
-            created = self._sdk.import_storage.s3.create(
-                project=project.project_id,
-                title=bucket,
-                bucket=bucket,
-                # Browsers need not reach the bucket, and the 3D view may use what comes from Label Studio's own origin.
-                presign=False,
-                use_blob_urls=True,
-                **{name: value for name, value in given.items() if value is not None},
-            )
-            return None if created.id is None else int(created.id)
+        given = {
+            "s3endpoint": access.endpoint_url,
+            "region_name": access.region,
+            "aws_access_key_id": access.access_key_id,
+            "aws_secret_access_key": access.secret_access_key,
+        }
+        try:
+            with self._asking(f"the S3 storage of bucket {bucket}"):
+                created = self._sdk.import_storage.s3.create(
+                    project=project.project_id,
+                    title=bucket,
+                    bucket=bucket,
+                    # Browsers need not reach the bucket, and the 3D view may use what comes from Label Studio's own origin.
+                    presign=False,
+                    use_blob_urls=True,
+                    **{name: value for name, value in given.items() if value is not None},
+                )
+        except LabelStudioError as error:
+            if error.status not in (400, 500):
+                raise
+            # It says little about a bucket that it cannot read.
+            expected = "a bucket that Label Studio can read with what SAM4D_S3_ENDPOINT, _REGION, _ACCESS_KEY_ID and _SECRET_ACCESS_KEY say"
+            raise LabelStudioError(error.where, expected, error.found, error.status) from None
+        return None if created.id is None else int(created.id)
 
     def delete_bucket(self, storage_id: int) -> None:
         """Takes back what `ensure_bucket` made."""
