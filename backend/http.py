@@ -36,7 +36,7 @@ SETUP_BYTES = 1024 * 1024
 """The largest request at /setup, which waits for no place: a hundred times a configuration of six cameras."""
 
 MOST_OF_JSON = {"[{": 1_000_000, '"': 8_000_000}
-"""Of lists and objects, and of the ends of texts, in one request: Python takes 20 to 30 times the memory of empty ones. Numbers take up to
+"""Of lists and objects, and of the ends of texts, in one request: Python takes 20 to 30 times their size for empty ones. Numbers take up to
 14 times theirs; a mask's, below 256, three times."""
 
 
