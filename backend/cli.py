@@ -100,7 +100,7 @@ def _add_services(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     imports = words.add_parser("import", help="make a project's tasks of drives")
     imports.set_defaults(command=projects.run_import)
-    imports.add_argument("sequences", nargs="+", metavar="SEQUENCE", help="folder of a drive")
+    imports.add_argument("sequences", nargs="+", metavar="SEQUENCE", help="folder of a drive, or s3://BUCKET/FOLDER")
     imports.add_argument("--project", required=True, metavar="NAME", help="made where there is none of this name")
     imports.add_argument("--labels", help="with commas between (default: the project's own, else Car,Truck,Bus,Pedestrian,...)")
     imports.add_argument("--with-labels", action="store_true", help="the drives' own labels become annotations, to be corrected")

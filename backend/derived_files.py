@@ -12,14 +12,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
-from urllib.parse import quote
 
-from backend.label_studio_files import LOCAL_FILES_PATH
+from backend.drive_place import DrivePlace, local_files_address
 from converters.birds_eye import render_birds_eye, render_placeholder
 from converters.cloud_file import CLOUD_VERSION, encode_cloud
 from converters.exports.resumable_directory import resumable_directory, was_begun, write_whole
 from converters.sequences.image_file import encode_png
-from converters.sequences.sequence_folder import SEQUENCE_FILE, ImageFile
+from converters.sequences.sequence_folder import SEQUENCE_FILE, ImageFile, SweepFile
 from converters.viewer_clip import VIEWER_CLIP_VERSION, describe_clip
 from sam4d.geometry import BirdsEyeView
 from sam4d.structures import Clip, InputError
@@ -32,28 +31,22 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with what is being done, how many steps of it are done and how many there are."""
 
 
-def local_files_address(path: Path | PurePosixPath) -> str:
-    """The address, relative to Label Studio's own, of a file or folder below its document root."""
-    return f"{LOCAL_FILES_PATH}?d={quote(path.as_posix())}"
-
-
-def derived_folder(drive: Path | PurePosixPath, view: BirdsEyeView) -> Path:
-    """Of what is made of a drive; both relative to the data root."""
-    return Path("derived") / drive / f"{view.range_m:g}m_{view.metres_per_pixel:g}"
+def derived_folder(place: DrivePlace, view: BirdsEyeView) -> Path:
+    """Of what is made of a drive, relative to the data root."""
+    return place.derived / f"{view.range_m:g}m_{view.metres_per_pixel:g}"
 
 
 @dataclass(frozen=True)
 class DerivedFiles:
-    """A drive's folder, and the folder of what is made of it, both relative to the data root."""
+    """A drive, where it lies, and the folder of what is made of it, relative to the data root."""
 
     clip: Clip
-    drive: Path
+    place: DrivePlace
     folder: Path
 
     @classmethod
-    def of(cls, clip: Clip, drive: Path, view: BirdsEyeView) -> DerivedFiles:
-        """drive: relative to the data root."""
-        return cls(clip, drive, derived_folder(drive, view))
+    def of(cls, clip: Clip, place: DrivePlace, view: BirdsEyeView) -> DerivedFiles:
+        return cls(clip, place, derived_folder(place, view))
 
     @property
     def description_path(self) -> Path:
@@ -67,12 +60,15 @@ class DerivedFiles:
         return local_files_address(self.folder / "clouds" / f"{index:06d}.s4dc")
 
     def image_address(self, camera: str, index: int) -> str:
-        """The camera's image on a frame, or what stands for it."""
+        """The camera's image on a frame, or what stands for it, as a task names it."""
+        return self._image_address(camera, index, self.place.in_tasks)
+
+    def _image_address(self, camera: str, index: int, address: Callable[[str], str]) -> str:
         load = self.clip.frames[index].load_images.get(camera)
         if load is None:
             return local_files_address(self.folder / "missing" / f"{camera}.png")
         if isinstance(load, ImageFile) and _shown_as_it_is(load):
-            return local_files_address(self.drive / load.path)
+            return address(load.path)
         return local_files_address(self.folder / "converted" / f"{camera}_{index:06d}.png")
 
     def render(self, data_root: Path, view: BirdsEyeView, progress: Progress) -> bool:
@@ -80,10 +76,10 @@ class DerivedFiles:
 
         What an interrupted run made is kept, hidden beside their place, and gone on with.
         """
-        target, drive = data_root / self.folder, data_root / self.drive
+        target = data_root / self.folder
         made_from = json.dumps(
             {
-                "sequence": hashlib.sha256((drive / SEQUENCE_FILE).read_bytes()).hexdigest(),
+                "sequence": hashlib.sha256(_description(self.clip)).hexdigest(),
                 "birds_eye": asdict(view),
                 "viewer": [VIEWER_CLIP_VERSION, CLOUD_VERSION],
             }
@@ -119,9 +115,16 @@ class DerivedFiles:
             if any(name not in frame.load_images for frame in clip.frames):
                 write_whole(output / "missing" / f"{name}.png", encode_png(render_placeholder(name, camera.width_px, camera.height_px)))
         frames = range(len(clip))
-        images = {name: [self.image_address(name, index) for index in frames] for name in clip.cameras}
+        images = {name: [self._image_address(name, index, self.place.in_viewer) for index in frames] for name in clip.cameras}
         description = describe_clip(clip, [self.cloud_address(index) for index in frames], images)
         write_whole(output / self.description_path.name, json.dumps(description).encode())
+
+
+def _description(clip: Clip) -> bytes:
+    """The sequence.json of a sequence folder, from where its sweeps are read."""
+    load = clip.frames[0].load_sweep
+    assert isinstance(load, SweepFile)
+    return load.read_bytes(SEQUENCE_FILE)
 
 
 def _are_made(folder: Path, made_from: str) -> bool:

@@ -42,6 +42,12 @@ class Finding:
     mend: str = ""
 
 
+def trouble(what: str, error: InputError, mend: str) -> Finding:
+    """What an error says, without saying again where."""
+    where = error.where.removeprefix(what).strip(", ")
+    return Finding(what, "trouble", f"{where}{where and ': '}expected {error.expected}, found {error.found}", mend)
+
+
 def examine_installation(settings: Settings) -> Iterator[Finding]:
     """What this machine has: packages, engine, 3D page, folders."""
     yield Finding("Python", "ok", sys.version.split()[0])
@@ -99,7 +105,7 @@ def examine_project(client: LabelStudioClient, title: str, settings: Settings, b
         project = client.get_project(title)
         config = parse_label_config(project.label_config)
     except InputError as error:
-        yield Finding(what, "trouble", str(error), "sam4d import makes projects of the right kind")
+        yield trouble(what, error, "sam4d import makes projects of the right kind")
         return
     yield Finding(what, "ok", f"{len(config.cameras)} cameras, labels {', '.join(config.labels)}")
     yield _connection(client, project, backend)
@@ -110,7 +116,7 @@ def examine_project(client: LabelStudioClient, title: str, settings: Settings, b
     try:
         windows = [parse_task_data(task.data) for task in tasks]
     except InputError as error:
-        yield Finding(f"{what}, tasks", "trouble", str(error), "take away tasks that sam4d import did not make")
+        yield trouble(f"{what}, tasks", error, "take away tasks that sam4d import did not make")
         return
     yield Finding(f"{what}, tasks", "ok", str(len(tasks)))
     if not all(VIEWER_HTML in task.data for task in tasks):
@@ -217,4 +223,4 @@ def _examined(what: str, look: Callable[[], str], mend: str) -> Finding:
     try:
         return Finding(what, "ok", look())
     except InputError as error:
-        return Finding(what, "trouble", str(error), mend)
+        return trouble(what, error, mend)

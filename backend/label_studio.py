@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -12,6 +12,7 @@ import httpx
 from label_studio_sdk import ImportApiRequest, LabelStudio
 from label_studio_sdk.core.api_error import ApiError
 
+from backend.s3_access import S3Access
 from sam4d.structures import InputError
 
 Result: TypeAlias = Mapping[str, Any]
@@ -161,6 +162,12 @@ class LabelStudioClient:
             )
             return Project(int(created.id), title, label_config)
 
+    def configure_project(self, project: Project, label_config: str) -> Project:
+        """The project with another label config."""
+        with self._asking(f"project {project.title!r}"):
+            self._sdk.projects.update(project.project_id, label_config=label_config)
+            return replace(project, label_config=label_config)
+
     def delete_project(self, project: Project) -> None:
         with self._asking(f"project {project.title!r}"):
             self._sdk.projects.delete(project.project_id)
@@ -176,6 +183,42 @@ class LabelStudioClient:
             if any(storage.path == folder for storage in self._sdk.import_storage.local.list(project=project.project_id)):
                 return
             self._sdk.import_storage.local.create(project=project.project_id, path=folder, title=title, use_blob_urls=True)
+
+    def ensure_bucket(self, project: Project, bucket: str, access: S3Access) -> int | None:
+        """Lets the project's members read the files of a bucket through Label Studio; the number of the new storage, None where one is
+        there. Label Studio keeps what `access` says in its database, and asks the bucket whether it is right."""
+        with self._asking(f"the S3 storage of bucket {bucket}"):
+            if any(storage.bucket == bucket for storage in self._sdk.import_storage.s3.list(project=project.project_id)):
+                return None
+        given = {
+            "s3endpoint": access.endpoint_url,
+            "region_name": access.region,
+            "aws_access_key_id": access.access_key_id,
+            "aws_secret_access_key": access.secret_access_key,
+        }
+        try:
+            with self._asking(f"the S3 storage of bucket {bucket}"):
+                created = self._sdk.import_storage.s3.create(
+                    project=project.project_id,
+                    title=bucket,
+                    bucket=bucket,
+                    # Browsers need not reach the bucket, and the 3D view may use what comes from Label Studio's own origin.
+                    presign=False,
+                    use_blob_urls=True,
+                    **{name: value for name, value in given.items() if value is not None},
+                )
+        except LabelStudioError as error:
+            if error.status not in (400, 500):
+                raise
+            # It says little about a bucket that it cannot read.
+            expected = "a bucket that Label Studio can read with what SAM4D_S3_ENDPOINT, _REGION, _ACCESS_KEY_ID and _SECRET_ACCESS_KEY say"
+            raise LabelStudioError(error.where, expected, error.found, error.status) from None
+        return None if created.id is None else int(created.id)
+
+    def delete_bucket(self, storage_id: int) -> None:
+        """Takes back what `ensure_bucket` made."""
+        with self._asking(f"S3 storage {storage_id}"):
+            self._sdk.import_storage.s3.delete(storage_id)
 
     def tasks(self, project: Project) -> list[Task]:
         """Every task, without what was labelled in it, in the order of their numbers."""

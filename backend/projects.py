@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.derived_files import DerivedFiles, Progress, local_files_address
+from backend.data_root import bring_in, remove_folder
+from backend.derived_files import DerivedFiles, Progress
+from backend.drive_place import DrivePlace, bucket_place, local_place
 from backend.existing_labels import existing_regions
 from backend.label_studio import LabelStudioClient, Project
+from backend.s3_access import S3Access
+from backend.sequence_address import BucketFolder, is_bucket_address, parse_bucket_folder
 from backend.viewer_page import NOT_BUILT, PAGE, ViewerPage, place_viewer
 from converters.exports.formats import relabelled
-from converters.exports.whole_output import whole_directory
 from converters.label_config import VIEWER_HTML, build_label_config, camera_tags, parse_label_config
 from converters.sequences import check_sequence, open_sequence_folder, read_labels
-from converters.sequences.sequence_folder import SEQUENCE_FILE, ImageFile, SweepFile
+from converters.sequences.rising_times import require_rising_times
+from converters.sequences.sequence_folder import SEQUENCE_FILE
 from converters.tasks import BIRDS_EYE_PIXELS, TaskWindow, build_task_data, frame_windows, parse_task_data
 from sam4d.geometry import BirdsEyeView
 from sam4d.predictor import Predictor
@@ -25,10 +27,12 @@ from sam4d.structures import Clip, InputError, Masklet
 
 DEFAULT_LABELS = ("Car", "Truck", "Bus", "Pedestrian", "Cyclist", "Motorcycle", "Object")
 BACKEND_TITLE = "SAM4D"
+UNCONFIGURED = "<View></View>"
+"""The label config of a project that is there for its storages only, until the first drive has been read through them."""
 
 
 class ImportInterrupted(KeyboardInterrupt):
-    """An import that was interrupted after the drives were checked."""
+    """An import that was interrupted after the drives of this machine were checked."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,17 @@ class WithLabels:
 
 
 @dataclass(frozen=True)
+class Buckets:
+    """How drives in buckets are reached: `access` by Label Studio, and by us through the storages of a project (its number).
+
+    open_clip: the sequence at an address with s3://, read through a project's storages.
+    """
+
+    access: S3Access
+    open_clip: Callable[[str, int], Clip]
+
+
+@dataclass(frozen=True)
 class ImportedSequence:
     """What became of one drive. `notes`: what is odd in it, but no obstacle. labelled_objects: in its new tasks together."""
 
@@ -78,7 +93,7 @@ class ImportedSequence:
 
 @dataclass(frozen=True)
 class _Drive:
-    source: Path
+    source: Path | BucketFolder
     clip: Clip
     notes: tuple[str, ...]
     windows: tuple[tuple[int, int], ...]
@@ -95,17 +110,21 @@ def import_sequences(
     model_version: str,
     options: ImportOptions = ImportOptions(),
     with_labels: WithLabels | None = None,
+    buckets: Buckets | None = None,
     viewer_page: Path = PAGE,
     progress: Progress = lambda step, done, total: None,
 ) -> tuple[Project, tuple[ImportedSequence, ...]]:
     """Make tasks of drives, in a new project or in the one of this title, which gets only what it does not have yet.
 
     Args:
+        paths: folders, or addresses with s3://.
         data_root: what Label Studio serves as its local files, at the same path for it and for us. Drives outside are brought in
-            under `sequences/`, hard-linked where possible; what is made of them lies under `derived/`.
+            under `sequences/`, hard-linked where possible; what is made of them lies under `derived/`. Drives in buckets stay there; what
+            is made of them lies under `derived-s3/`, by project.
         backend: connected to the project; None connects none.
         model_version: whose predictions the project shows.
         with_labels: the drives' own labels become annotations of the new tasks; a new project has their labels, where `options` names none.
+        buckets: needed for addresses with s3://; a project without a storage of such a bucket gets one.
         viewer_page: the built 3D view; where it is not there, a new project goes without.
 
     Raises:
@@ -120,32 +139,42 @@ def import_sequences(
         raise InputError("range", "5 to 400 metres", f"{options.range_m:g}")
     client.check_access()
     data_root = data_root.resolve()
-    drives = tuple(_read_drive(Path(path), options, with_labels, progress) for path in paths)
-    project = client.find_project(title)
-    _require_one_rig(drives, project, options)
-    labels = _labels(drives, project, options)
+    stored = {path: parse_bucket_folder(str(path)) for path in paths if is_bucket_address(path)}
+    if stored and (buckets is None or with_labels is not None):
+        raise InputError(str(next(iter(stored))), "a folder of this machine, where the drive's labels are to come along", "a bucket")
+    read = {path: _read_drive(Path(path), options, with_labels, progress) for path in paths if path not in stored}
 
     with _undone_on_failure() as undo:
+        project = client.find_project(title)
+        if buckets is not None and stored:
+            project = _reachable(client, project, title, model_version, stored.values(), buckets.access, undo)
+            read |= {path: _read_stored_drive(folder, project, buckets, options, progress) for path, folder in stored.items()}
+        drives = tuple(read[path] for path in paths)
+        configured = None if project is None or project.label_config == UNCONFIGURED else project
+        _require_one_rig(drives, configured, options)
+        labels = _labels(drives, configured, options)
+
         views = [BirdsEyeView(options.range_m, options.metres_per_pixel, drive.clip.forward) for drive in drives]
-        folders = [_bring_in(drive, data_root, undo) for drive in drives]
-        made = [_derive(drive, folder, view, data_root, undo, progress) for drive, folder, view in zip(drives, folders, views, strict=True)]
+        places = [_place(drive, project, data_root, undo) for drive in drives]
+        made = [_derive(drive, place, view, data_root, undo, progress) for drive, place, view in zip(drives, places, views, strict=True)]
         viewer = place_viewer(data_root, viewer_page)
         if viewer is not None and viewer.is_new:
             undo.append(lambda: viewer.remove(data_root))
+        config = build_label_config(drives[0].clip.cameras, labels, viewer=viewer is not None)
         if project is None:
-            config = build_label_config(drives[0].clip.cameras, labels, viewer=viewer is not None)
-            project = client.create_project(title, config, description="Made by `sam4d import`", model_version=model_version)
-            undo.append(lambda created=project: client.delete_project(created))  # type: ignore[misc]
-        served = [*folders, *(data_root / files.folder for files in made), *([data_root / viewer.folder] if viewer is not None else [])]
-        for folder in served:
-            client.ensure_local_files(project, str(folder), str(folder.relative_to(data_root)))
+            project = _create_project(client, title, config, model_version, undo)
+        elif configured is None:
+            project = client.configure_project(project, config)
+        served = [place.folder for place in places if place.folder is not None] + [files.folder for files in made]
+        for folder in [*served, *([viewer.folder] if viewer is not None else [])]:
+            client.ensure_local_files(project, str(data_root / folder), str(folder))
         if backend is not None:
             client.connect_backend(project, backend.url, title=BACKEND_TITLE, user=backend.user, password=backend.password)
 
         present = _windows_present(client, project)
         imported = []
-        for drive, folder, files, view in zip(drives, folders, made, views, strict=True):
-            address = local_files_address(folder.relative_to(data_root))
+        for drive, files, view in zip(drives, made, views, strict=True):
+            address = files.place.sequence
             missing = _missing_windows(drive, address, present.setdefault(address, {}))
             present[address].update(missing)
             windows = [TaskWindow(address, first, count, view) for first, count in missing]
@@ -246,6 +275,41 @@ def _read_drive(path: Path, options: ImportOptions, with_labels: WithLabels | No
     return _Drive(source, clip, notes, tuple(windows), masklets)
 
 
+def _read_stored_drive(folder: BucketFolder, project: Project, buckets: Buckets, options: ImportOptions, progress: Progress) -> _Drive:
+    clip = buckets.open_clip(str(folder), project.project_id)
+    require_rising_times(clip, folder.uri(SEQUENCE_FILE))
+    windows = frame_windows(len(clip), options.frames_per_task, options.overlap)
+    notes = check_sequence(clip, lambda done, total: progress(f"reading {clip.name}", done, total))
+    return _Drive(folder, clip, notes, tuple(windows))
+
+
+def _reachable(
+    client: LabelStudioClient,
+    project: Project | None,
+    title: str,
+    model_version: str,
+    folders: Iterable[BucketFolder],
+    access: S3Access,
+    undo: list[Callable[[], None]],
+) -> Project:
+    """The project, with a storage of each bucket. One that is new is not configured: its drives must be read first, through it."""
+    if project is None:
+        project = _create_project(client, title, UNCONFIGURED, model_version, undo)
+    for bucket in dict.fromkeys(folder.bucket for folder in folders):
+        storage_id = client.ensure_bucket(project, bucket, access)
+        if storage_id is not None:
+            undo.append(lambda made=storage_id: client.delete_bucket(made))  # type: ignore[misc]
+    return project
+
+
+def _create_project(
+    client: LabelStudioClient, title: str, label_config: str, model_version: str, undo: list[Callable[[], None]]
+) -> Project:
+    project = client.create_project(title, label_config, description="Made by `sam4d import`", model_version=model_version)
+    undo.append(lambda: client.delete_project(project))
+    return project
+
+
 def _require_one_rig(drives: Sequence[_Drive], project: Project | None, options: ImportOptions) -> None:
     """All drives of a project show the same cameras, because the page is one for all its tasks."""
     for drive in drives[1:]:
@@ -273,73 +337,20 @@ def _listed(names: object) -> str:
     return ", ".join(map(str, names)) or "none"  # type: ignore[call-overload]
 
 
-def _bring_in(drive: _Drive, data_root: Path, undo: list[Callable[[], None]]) -> Path:
-    """The drive's folder below the data root, where it is or brought in."""
-    if drive.source.is_relative_to(data_root):
-        if drive.source == data_root:
-            raise InputError(str(drive.source), "a folder below the data root", "the data root itself")
-        return drive.source
-    target = data_root / "sequences" / drive.source.name
-    if target.exists():
-        if not _same_files(drive, target):
-            raise InputError(
-                str(target), f"the drive of {drive.source}, or nothing", "another drive of this name; rename the new one's folder"
-            )
-        return target
-    try:
-        with whole_directory(target) as folder:
-            for name in (SEQUENCE_FILE, *_files(drive.clip)):
-                place = folder / name
-                place.parent.mkdir(parents=True, exist_ok=True)
-                _link_or_copy((drive.source / name).resolve(), place)
-    except OSError as error:
-        raise InputError(str(target), "room for the drive's files", error.strerror or str(error)) from None
-    undo.append(lambda: _remove(target, data_root))
-    return target
-
-
-def _files(clip: Clip) -> Iterator[str]:
-    for frame in clip.frames:
-        for load in (frame.load_sweep, *frame.load_images.values()):
-            if isinstance(load, SweepFile | ImageFile):
-                yield load.path
-
-
-def _same_files(drive: _Drive, folder: Path) -> bool:
-    """By description and file sizes: sweeps of different drives hardly ever agree in all of them."""
-    with contextlib.suppress(OSError):
-        return (folder / SEQUENCE_FILE).read_bytes() == (drive.source / SEQUENCE_FILE).read_bytes() and all(
-            (folder / name).stat().st_size == (drive.source / name).stat().st_size for name in _files(drive.clip)
-        )
-    return False
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    if target.exists():
-        return
-    try:
-        os.link(source, target)
-    except OSError:
-        # another file system, or one without links
-        shutil.copyfile(source, target)
+def _place(drive: _Drive, project: Project | None, data_root: Path, undo: list[Callable[[], None]]) -> DrivePlace:
+    if isinstance(drive.source, Path):
+        return local_place(bring_in(drive.clip, drive.source, data_root, undo).relative_to(data_root))
+    assert project is not None, "it was read through this project"
+    return bucket_place(drive.source, project.project_id)
 
 
 def _derive(
-    drive: _Drive, folder: Path, view: BirdsEyeView, data_root: Path, undo: list[Callable[[], None]], progress: Progress
+    drive: _Drive, place: DrivePlace, view: BirdsEyeView, data_root: Path, undo: list[Callable[[], None]], progress: Progress
 ) -> DerivedFiles:
-    files = DerivedFiles.of(drive.clip, folder.relative_to(data_root), view)
+    files = DerivedFiles.of(drive.clip, place, view)
     if files.render(data_root, view, progress):
-        undo.append(lambda: _remove(data_root / files.folder, data_root))
+        undo.append(lambda: remove_folder(data_root / files.folder, data_root))
     return files
-
-
-def _remove(folder: Path, data_root: Path) -> None:
-    """The folder with all that is in it, and the folders above it that are left empty, below the data root."""
-    shutil.rmtree(folder)
-    for parent in folder.parents:
-        if parent == data_root or any(parent.iterdir()):
-            return
-        parent.rmdir()
 
 
 def _windows_present(client: LabelStudioClient, project: Project) -> dict[str, dict[int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
@@ -56,12 +56,16 @@ def parse_sequence_address(address: str, label_studio_url: str | None) -> Sequen
     Raises:
         InputError: another kind of address, a path that leaves its root, a query where none belongs.
     """
-    if address.startswith("s3://"):
-        return _bucket_folder(address)
+    if is_bucket_address(address):
+        return parse_bucket_folder(address)
     is_web = address.lower().startswith(("http:", "https:"))
     if is_web and not (label_studio_url and address.startswith(f"{label_studio_url}{LOCAL_FILES_PATH.rstrip('/')}")):
         return _web_folder(address)
     return LocalFiles(_local_files_path(address.removeprefix(label_studio_url or "") if is_web else address))
+
+
+def is_bucket_address(address: str | Path) -> bool:
+    return str(address).startswith("s3://")
 
 
 def _local_files_path(address: str) -> PurePosixPath:
@@ -83,7 +87,8 @@ def _web_folder(text: str) -> WebFolder:
     return WebFolder(replace(address, path=address.path.removesuffix(f"/{SEQUENCE_FILE}").rstrip("/") or "/"))
 
 
-def _bucket_folder(address: str) -> BucketFolder:
+def parse_bucket_folder(address: str) -> BucketFolder:
+    """Raises InputError where it is no address such as s3://bucket/drives/0001."""
     bucket, _, key = address.removeprefix("s3://").partition("/")
     # Label Studio takes what follows a question mark for no part of the key.
     if not _BUCKET.fullmatch(bucket) or not key.strip("/") or "?" in key or "#" in key or len(address) > 2048:

@@ -13,6 +13,7 @@ from backend.allowed_hosts import AllowedHosts
 from backend.authentication import Credentials
 from backend.limits import MEGABYTE, Limits
 from backend.logs import LogFormat
+from backend.s3_access import S3Access
 from sam4d.predictor import DeviceName, EngineName, Precision, SparseConvolution
 from sam4d.structures import InputError
 
@@ -37,7 +38,7 @@ class Settings:
     queue, queue_seconds: how many more may wait, and how long; others are asked to come again. limits: of one request and its answer.
     file_bytes, cache_bytes: the largest file that is read, and the disk that downloaded ones may take. model_dir: where downloaded files
     are kept between starts; None keeps them in a temporary folder that goes with the process. credentials: what a client must show;
-    nothing is asked for where there are none.
+    nothing is asked for where there are none. s3: what the storages of imported projects are told.
     """
 
     host: str = "127.0.0.1"
@@ -69,10 +70,11 @@ class Settings:
     log_format: LogFormat = "text"
     model_dir: Path | None = None
     credentials: Credentials = field(default_factory=Credentials)
+    s3: S3Access = field(default_factory=S3Access)
 
     def hidden_in_logs(self) -> dict[str, str]:
         """Secrets and folders that no log line holds, and what it says instead."""
-        secret = {self.label_studio_api_key, self.credentials.password, self.credentials.bearer_token}
+        secret = {self.label_studio_api_key, self.credentials.password, self.credentials.bearer_token, self.s3.secret_access_key}
         folders = {"SAM4D_DATA_ROOT": self.data_root, "MODEL_DIR": self.model_dir}
         return {text: "***" for text in secret if text} | {str(folder): f"${name}" for name, folder in folders.items() if folder}
 
@@ -141,6 +143,7 @@ class Settings:
             log_format=_choice(values, "SAM4D_LOG_FORMAT", cls.log_format, get_args(LogFormat)),
             model_dir=Path(values["MODEL_DIR"]) if "MODEL_DIR" in values else None,
             credentials=_credentials(values),
+            s3=_s3_access(values),
         )
 
 
@@ -168,6 +171,14 @@ def _credentials(values: Mapping[str, str]) -> Credentials:
         # The token itself is not repeated.
         raise InputError("SAM4D_BEARER_TOKEN", f"at least {SHORTEST_TOKEN} ASCII characters without spaces", f"{len(token)} characters")
     return Credentials(user, password, token)
+
+
+def _s3_access(values: Mapping[str, str]) -> S3Access:
+    key, secret = values.get("SAM4D_S3_ACCESS_KEY_ID"), values.get("SAM4D_S3_SECRET_ACCESS_KEY")
+    if (key is None) != (secret is None):
+        missing = "SAM4D_S3_ACCESS_KEY_ID" if key is None else "SAM4D_S3_SECRET_ACCESS_KEY"
+        raise InputError(missing, "both SAM4D_S3_ACCESS_KEY_ID and SAM4D_S3_SECRET_ACCESS_KEY, or neither", "nothing")
+    return S3Access(_url(values, "SAM4D_S3_ENDPOINT"), values.get("SAM4D_S3_REGION"), key, secret)
 
 
 def _number(values: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from backend.derived_files import local_files_address
+from backend.drive_place import local_files_address
 from converters.exports.whole_output import write_whole_files
 from sam4d.structures import InputError
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from backend.commands.connection import find_connection
 from backend.commands.output import say, say_json
-from backend.doctor import Finding, examine_backend, examine_installation, examine_label_studio, examine_project
+from backend.doctor import Finding, examine_backend, examine_installation, examine_label_studio, examine_project, trouble
 from backend.settings import Settings
 from sam4d.structures import InputError
 
@@ -34,7 +34,7 @@ def _examine(arguments: argparse.Namespace, settings: Settings) -> Iterator[Find
         connection = find_connection(settings, arguments.directory)
     except InputError as error:
         yield from examine_installation(settings)
-        yield Finding("Label Studio", "trouble", str(error), "start it with sam4d up, or set the variables of docs/running.md")
+        yield trouble("Label Studio", error, "start it with sam4d up, or set the variables of docs/running.md")
         return
     # The folder of `sam4d up` brings its own data root.
     yield from examine_installation(connection.settings)
@@ -45,4 +45,4 @@ def _examine(arguments: argparse.Namespace, settings: Settings) -> Iterator[Find
             if arguments.project is not None:
                 yield from examine_project(client, arguments.project, connection.settings, connection.backend)
     except InputError as error:
-        yield Finding("Label Studio", "trouble", str(error), "is it running, and is LABEL_STUDIO_API_KEY a token of it?")
+        yield trouble(error.where, error, "is it running, and is LABEL_STUDIO_API_KEY a token of it?")

@@ -11,8 +11,9 @@ from backend.commands.output import ProgressBars, complain, say, say_json
 from backend.engine import predictor_of
 from backend.export import export_project
 from backend.label_studio import LabelStudioClient, LabelStudioError, Project
+from backend.media import MediaReader
 from backend.preannotate import TaskOutcome, preannotate
-from backend.projects import ImportedSequence, ImportInterrupted, ImportOptions, WithLabels, import_sequences
+from backend.projects import Buckets, ImportedSequence, ImportInterrupted, ImportOptions, WithLabels, import_sequences
 from backend.settings import Settings
 from backend.staged_windows import staging_folder
 from converters.exports.formats import loss_note, parse_label_map
@@ -38,6 +39,7 @@ def run_import(arguments: argparse.Namespace, settings: Settings) -> int:
                 model_version=predictor.version,
                 options=ImportOptions(labels, arguments.frames_per_task, arguments.overlap, arguments.range),
                 with_labels=with_labels,
+                buckets=Buckets(connection.settings.s3, MediaReader(connection.settings).open_clip),
                 progress=progress,
             )
         except ImportInterrupted:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import queue
 import threading
+import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
+from starlette.types import Message
 
+from backend.admission import Admission
 from backend.answer_size import frames_that_fit, region_bytes
 from backend.asgi import create_app
+from backend.errors import BusyError
 from backend.limits import Limits
 from backend.settings import Settings
 from tests.backend.conftest import Project
 from tests.backend.test_http import GatedPredictor, gated_app
+from tests.backend.test_slow_bodies import sent_to
 
 
 def limited(settings: Settings, limits: Limits) -> TestClient:
@@ -138,3 +148,82 @@ def test_who_waits_for_another_request_on_the_same_task_does_not_wait_for_ever(s
             thread.join(120)
         # The first one's time was over, too, when its clip stood open; the next click finds it open.
         assert answers.get(timeout=1).status_code == 503
+
+
+def test_places_and_memory_are_shared_out_and_a_small_request_passes_a_large_one() -> None:
+    async def run() -> list[str]:
+        admission = Admission(places=2, queue=3, most_seconds=60, most_bytes=100)
+        order: list[str] = []
+
+        async def work(name: str, size_bytes: int, until: anyio.Event) -> None:
+            async with admission.place(size_bytes):
+                order.append(name)
+                await until.wait()
+
+        first, second, third = anyio.Event(), anyio.Event(), anyio.Event()
+        async with anyio.create_task_group() as group:
+            for number, (name, size_bytes, until) in enumerate([("large", 90, first), ("larger", 1000, second), ("small", 10, third)]):
+                group.start_soon(work, name, size_bytes, until)
+                while admission.running + admission.waiting <= number:
+                    await anyio.lowlevel.checkpoint()
+            while "small" not in order:
+                await anyio.lowlevel.checkpoint()
+            assert (order, admission.running, admission.waiting) == (["large", "small"], 2, 1)
+            first.set()
+            third.set()
+            second.set()
+        assert (admission.running, admission.waiting) == (0, 0)
+        return order
+
+    assert anyio.run(run) == ["large", "small", "larger"]
+
+
+def test_who_finds_no_room_in_time_is_put_off_and_takes_none() -> None:
+    async def run() -> None:
+        admission = Admission(places=2, queue=0, most_seconds=0, most_bytes=100)
+        async with admission.place(60):
+            with pytest.raises(BusyError):
+                async with admission.place(60):
+                    pytest.fail("there was room")
+            async with admission.place(40):
+                assert admission.is_full
+        assert (admission.running, admission.waiting) == (0, 0)
+
+    anyio.run(run)
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", '"a"'])
+def test_what_python_takes_many_times_the_memory_for_is_counted(client: TestClient, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.http.MOST_OF_JSON", {"[{": 100, '"': 200})
+    answers = [client.post("/predict", content=f'{{"tasks": [{",".join([value] * count)}]}}') for count in (90, 110)]
+    assert [answer.status_code for answer in answers] == [400, 413]
+    assert "expected at most" in answers[1].json()["error"]
+
+
+@pytest.mark.parametrize("end", [b"", b'"}'], ids=["broken off", "no tasks"])
+def test_a_request_that_is_refused_leaves_nothing_in_memory(end: bytes) -> None:
+    """Frames, futures and errors hold each other: without care, until the garbage collector comes by."""
+    app, half_bytes = create_app(Settings()), 10_000_000
+
+    def pieces() -> Iterator[Message]:
+        yield {"type": "http.request", "body": b'{"tasks": "' + b"a" * half_bytes, "more_body": True}
+        yield {"type": "http.request", "body": b"a" * half_bytes + end, "more_body": False}
+
+    async def held_bytes() -> int:
+        answers = await sent_to(app, "/predict", pieces())
+        assert answers[0]["status"] == 400
+        # The thread that read it lets go of it a moment after its answer.
+        for _ in range(1000):
+            if tracemalloc.get_traced_memory()[0] < half_bytes:
+                break
+            await asyncio.sleep(0.01)
+        return tracemalloc.get_traced_memory()[0]
+
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        assert asyncio.run(held_bytes()) < half_bytes
+    finally:
+        tracemalloc.stop()
+        gc.enable()

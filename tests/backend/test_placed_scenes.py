@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from backend.derived_files import DerivedFiles, local_files_address
+from backend.derived_files import DerivedFiles
+from backend.drive_place import local_files_address, local_place
 from backend.placed_scenes import place_scene
 from backend.sequence_address import LocalFiles, parse_sequence_address
 from converters.exports import write_sequence
@@ -28,7 +29,7 @@ DRIVE = Path("sequences/a drive")
 def root(tmp_path: Path) -> Path:
     """A data root with an imported drive."""
     write_sequence(tiny_clip(), tmp_path / DRIVE)
-    files = DerivedFiles.of(tiny_clip(), DRIVE, VIEW)
+    files = DerivedFiles.of(tiny_clip(), local_place(DRIVE), VIEW)
     files.render(tmp_path, VIEW, lambda step, done, total: None)
     return tmp_path
 
@@ -38,7 +39,7 @@ def window(first_frame: int = 0, frame_count: int = 4) -> TaskWindow:
 
 
 def listed(root: Path) -> list[dict[str, Any]]:
-    return json.loads((root / DerivedFiles.of(tiny_clip(), DRIVE, VIEW).description_path).read_bytes()).get("scenes", [])  # type: ignore[no-any-return]
+    return json.loads((root / DerivedFiles.of(tiny_clip(), local_place(DRIVE), VIEW).description_path).read_bytes()).get("scenes", [])  # type: ignore[no-any-return]
 
 
 def read(root: Path, address: str) -> VoxelScene:
@@ -48,7 +49,7 @@ def read(root: Path, address: str) -> VoxelScene:
 
 
 def test_a_scene_is_found_by_the_description_and_a_new_one_takes_its_place(root: Path) -> None:
-    description = root / DerivedFiles.of(tiny_clip(), DRIVE, VIEW).description_path
+    description = root / DerivedFiles.of(tiny_clip(), local_place(DRIVE), VIEW).description_path
     before = json.loads(description.read_bytes())
     assert place_scene(root, window(), tiny_scene())
     assert place_scene(root, window(3), tiny_scene())
@@ -74,7 +75,7 @@ def test_where_nothing_shows_it_nothing_is_written(root: Path, tmp_path: Path) -
     assert not place_scene(root, replace(window(), sequence="https://host/drive/"), tiny_scene())
     with pytest.raises(InputError, match="expected one of 2 frames, found 4"):
         place_scene(root, window(0, 2), tiny_scene())
-    description = root / DerivedFiles.of(tiny_clip(), DRIVE, VIEW).description_path
+    description = root / DerivedFiles.of(tiny_clip(), local_place(DRIVE), VIEW).description_path
     assert place_scene(root, replace(window(), sequence=f"http://ls:8080{window().sequence}"), tiny_scene(), "http://ls:8080")
     (placed,) = root.rglob("*.s4ds")
     placed.unlink()

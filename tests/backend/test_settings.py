@@ -9,6 +9,7 @@ import pytest
 from backend.allowed_hosts import AllowedHost, AllowedHosts
 from backend.authentication import Credentials
 from backend.limits import MEGABYTE, Limits
+from backend.s3_access import S3Access
 from backend.settings import Settings
 from sam4d.structures import InputError
 
@@ -57,6 +58,10 @@ def test_every_variable_arrives(tmp_path: Path) -> None:
             "BASIC_AUTH_USER": "user",
             "BASIC_AUTH_PASS": "pass",
             "SAM4D_BEARER_TOKEN": "a-token-of-its-own",
+            "SAM4D_S3_ENDPOINT": "http://minio:9000/",
+            "SAM4D_S3_REGION": "eu-central-1",
+            "SAM4D_S3_ACCESS_KEY_ID": "key",
+            "SAM4D_S3_SECRET_ACCESS_KEY": "not-told",
         }
     )
     assert settings == Settings(
@@ -85,7 +90,9 @@ def test_every_variable_arrives(tmp_path: Path) -> None:
         log_format="json",
         model_dir=tmp_path / "model",
         credentials=Credentials("user", "pass", "a-token-of-its-own"),
+        s3=S3Access("http://minio:9000", "eu-central-1", "key", "not-told"),
     )
+    assert settings.hidden_in_logs()["not-told"] == "***"
 
 
 @pytest.mark.parametrize(
@@ -113,6 +120,8 @@ def test_every_variable_arrives(tmp_path: Path) -> None:
         ("SAM4D_DEADLINE_SECONDS", "0"),
         ("SAM4D_REQUEST_SECONDS", "0"),
         ("BASIC_AUTH_USER", "alone"),
+        ("SAM4D_S3_ENDPOINT", "http://user:hidden@minio:9000"),
+        ("SAM4D_S3_SECRET_ACCESS_KEY", "hidden"),
         ("SAM4D_BEARER_TOKEN", "hidden"),
         ("SAM4D_BEARER_TOKEN", "hidden words of a sentence"),
     ],
@@ -120,13 +129,14 @@ def test_every_variable_arrives(tmp_path: Path) -> None:
 def test_a_wrong_value_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(InputError) as caught:
         Settings.from_environment({name: value})
-    assert caught.value.where in (name, "BASIC_AUTH_PASS")
+    assert caught.value.where in (name, "BASIC_AUTH_PASS", "SAM4D_S3_ACCESS_KEY_ID")
     assert "hidden" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_secrets_are_not_printed() -> None:
-    text = repr(Settings(label_studio_api_key="key-secret", credentials=Credentials("u", "pass-secret", "token-secret")))
+    s3 = S3Access(access_key_id="key", secret_access_key="s3-secret")
+    text = repr(Settings(label_studio_api_key="key-secret", credentials=Credentials("u", "pass-secret", "token-secret"), s3=s3))
     assert "secret" not in text
 
 

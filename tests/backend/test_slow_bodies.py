@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ END: Message = {"type": "http.request", "body": b"", "more_body": False}
 GONE: Message = {"type": "http.disconnect"}
 
 
-async def sent_to(app: ASGIApp, path: str, messages: Sequence[Message]) -> list[Message]:
+async def sent_to(app: ASGIApp, path: str, messages: Iterable[Message]) -> list[Message]:
     """What the app answers to a client that sends these and then nothing more, but stays."""
     coming = iter(messages)
     answers: list[Message] = []

@@ -73,7 +73,7 @@ def test_a_whole_installation_has_no_trouble(
     findings = json.loads(capsys.readouterr().out)
     assert {finding["outcome"] for finding in findings} <= {"ok", "note"}
     assert main(["doctor", "--project", "no such project"]) == 1
-    assert "TROUBLE  project 'no such project'" in capsys.readouterr().out
+    assert "TROUBLE  project 'no such project': at " in capsys.readouterr().out
 
 
 def test_without_anything_configured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -81,7 +81,12 @@ def test_without_anything_configured(monkeypatch: pytest.MonkeyPatch, capsys: py
     for name in ("LABEL_STUDIO_URL", "SAM4D_DATA_ROOT"):
         monkeypatch.delenv(name, raising=False)
     assert main(["doctor"]) == 1
-    assert "TROUBLE  Label Studio: Label Studio: expected `sam4d up`" in capsys.readouterr().out
+    assert "TROUBLE  Label Studio: expected `sam4d up`" in capsys.readouterr().out
+    address = f"http://127.0.0.1:{free_port(0, 'port')}"
+    monkeypatch.setenv("LABEL_STUDIO_URL", address)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "0" * 40)
+    assert main(["doctor"]) == 1
+    assert f"TROUBLE  Label Studio at {address}: expected an answer of Label Studio" in capsys.readouterr().out
 
 
 def test_files_that_one_of_both_cannot_read(

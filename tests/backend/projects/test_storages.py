@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
@@ -22,62 +18,12 @@ from converters.label_config import build_label_config
 from converters.tasks import parse_task_data
 from sam4d.simulation import SyntheticDrive
 from sam4d.structures import InputError
+from tests.backend.file_server import ObjectStorage
 from tests.label_studio_server import LabelStudioServer
 
 pytestmark = [pytest.mark.xdist_group("label-studio"), pytest.mark.slow]
 
 SEQUENCE = "s3://recordings/drives/0001"
-
-
-class ObjectStorage:
-    """As much of S3 as Label Studio and a signed address need: one bucket, a folder. signed: requests without a header of their own."""
-
-    def __init__(self, bucket: str, folder: Path) -> None:
-        self.signed: list[str] = []
-        self.authorized: list[str] = []
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                parts = urlsplit(self.path)
-                _, name, key = unquote(parts.path).split("/", 2) if parts.path.count("/") > 1 else ("", parts.path[1:], "")
-                if "Authorization" in self.headers and self.headers["Authorization"].startswith("AWS4-HMAC-SHA256"):
-                    owner.authorized.append(key)
-                elif "Signature=" in parts.query and "Authorization" not in self.headers:
-                    owner.signed.append(key)
-                else:
-                    self._answer(403, b"")
-                    return
-                file = folder / key
-                if name != bucket or not (file.is_file() or not key):
-                    self._answer(404, b"")
-                else:
-                    self._answer(200, file.read_bytes() if key else b"")
-
-            do_HEAD = do_GET
-
-            def _answer(self, status: int, body: bytes) -> None:
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if self.command == "GET":
-                    self.wfile.write(body)
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.place = f"127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever)
-
-    def __enter__(self) -> ObjectStorage:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
 
 
 @pytest.fixture
@@ -133,9 +79,9 @@ def test_a_drive_in_a_storage_of_label_studio(
         project=project.project_id,
         title="recordings",
         bucket="recordings",
-        s3endpoint=f"http://{storage.place}",
+        s3endpoint=storage.url,
         region_name="us-east-1",
-        aws_access_key_id="key",
+        aws_access_key_id=ObjectStorage.ACCESS_KEY,
         aws_secret_access_key="secret",
         presign=presign,
         use_blob_urls=True,
