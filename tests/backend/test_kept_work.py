@@ -57,6 +57,7 @@ class Interrupted:
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--per-frame",)], ids=["poses", "per-frame"])
 def test_a_run_that_is_interrupted_again_and_again_gives_the_same_files(
     recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
@@ -116,6 +117,7 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["generate", str(recording), str(tmp_path / "pieces")]
     for left in (1, 2):
@@ -185,12 +187,13 @@ def test_a_long_drive_is_labelled_in_parts_whose_objects_are_joined(
 ) -> None:
     """With the truth in place of the engine, under other numbers and labels in each part."""
     parts: list[Clip] = []
+    truth = [masklet for masklet in small_drive.masklets if len(masklet.masks) == len(small_drive.clip)]
 
     def found(part: Clip, *_: object) -> list[Masklet]:
         first = next(index for index, frame in enumerate(small_drive.clip.frames) if frame is part.frames[0])
         parts.append(part)
         shown = []
-        for number, masklet in enumerate(reversed(small_drive.masklets) if first else small_drive.masklets, start=1):
+        for number, masklet in enumerate(reversed(truth) if first else truth, start=1):
             frames = [index for index in masklet.masks if first <= index < first + len(part)]
             masks = {index - first: replace(masklet.masks[index], object_id=number, frame_index=index - first) for index in frames}
             cuboids = {index - first: masklet.cuboids[index] for index in frames}
@@ -204,10 +207,10 @@ def test_a_long_drive_is_labelled_in_parts_whose_objects_are_joined(
     monkeypatch.setattr("backend.data_engine.SHARED_FRAMES", 2)
     masklets = engine.label(small_drive.clip, ("Car",), WorkFolder(tmp_path / "work"))
     assert [len(part) for part in parts] == [3, 3]
-    assert [masklet.object_id for masklet in masklets] == list(range(1, len(small_drive.masklets) + 1))
-    assert {len(masklet.masks) for masklet in small_drive.masklets} == {4}, "the drive shows every object on all frames"
+    assert [masklet.object_id for masklet in masklets] == list(range(1, len(truth) + 1))
+    assert len(truth) > 3
     for masklet in masklets:
-        (exact,) = (each for each in small_drive.masklets if each.cuboids == masklet.cuboids)
+        (exact,) = (each for each in truth if each.cuboids == masklet.cuboids)
         assert masklet.label == exact.label
         for index, masks in masklet.masks.items():
             assert masks.object_id == masklet.object_id
