@@ -89,7 +89,8 @@ def joined_over_frames(frames: Sequence[Sequence[FusedObject]]) -> list[list[int
     numbers: dict[int, int] = {}
 
     def number_of(fused: FusedObject) -> int:
-        longest = max((group[track] for track in fused.tracks), key=lambda each: len(each.places))
+        # Of two as long the one that has stood for an object before.
+        longest = max((group[track] for track in fused.tracks), key=lambda each: (len(each.places), id(each) in numbers))
         return numbers.setdefault(id(longest), len(numbers) + 1)
 
     return [[number_of(fused) for fused in objects] for objects in frames]

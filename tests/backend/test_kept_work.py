@@ -16,7 +16,7 @@ from backend.cli import main
 from backend.commands import generation
 from backend.data_engine import DataEngine
 from backend.kept_work import WorkFolder, digest_of, digest_of_masklets
-from converters.exports.sequence_folder import write_sequence
+from converters.exports import write_sequence, write_whole_files
 from sam4d.data_engine import generate
 from sam4d.geometry import SE3
 from sam4d.predictor import build_predictor
@@ -80,7 +80,7 @@ def test_a_run_that_is_interrupted_again_and_again_gives_the_same_files(
         said = capsys.readouterr().err
         assert (str(work_of(output)) in said) == (step != "looking for objects")
     with monkeypatch.context() as patched:
-        patched.setattr(generation, "write_whole_files", interrupted_between_files(generation.write_whole_files))
+        patched.setattr(generation, "write_whole_files", interrupted_between_files(write_whole_files))
         assert main(command(output)) == 130
     assert 0 < len(files_of(output)) < len(files_of(tmp_path / "whole"))
     assert main(command(output)) == 0
