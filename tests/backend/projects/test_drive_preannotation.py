@@ -66,7 +66,8 @@ def test_a_projects_drives_are_labelled_as_a_whole(
     shared: list[dict[int, list[int]]] = []
     for task in tasks[:2]:
         window = parse_task_data(task.data)
-        (prediction,) = client.labelled_task(task).predictions
+        # Label Studio may have asked the backend for one as well.
+        (prediction,) = (labels for labels in client.labelled_task(task).predictions if labels.model_version == version)
         part = open_clip(window.sequence).window(window.first_frame, window.frame_count)
         masklets = regions_to_masklets(prediction.result, window, part)
         frame = 1 - window.first_frame

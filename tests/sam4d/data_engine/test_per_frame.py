@@ -18,7 +18,7 @@ from sam4d.simulation.worn_masklets import WornMasklets
 from sam4d.structures import Clip, InputError, Masklet
 
 LABELS = ("Car", "Truck", "Pedestrian", "Cyclist", "Object")
-FRAMES = 5
+FRAMES = 4
 
 
 def shown_as(*tracks: Track) -> FusedObject:
@@ -94,7 +94,7 @@ def test_a_drive_without_poses_or_with_ruined_ones_is_labelled_frame_by_frame(st
     assert figures.point_iou > figures.projected_iou + 0.15
     assert figures.cross_modal_iou > 0.8
     assert [masklet.object_id for masklet in masklets] == list(range(1, len(masklets) + 1))
-    assert sum(len(masklet.masks) == FRAMES for masklet in masklets) > 0.6 * len(masklets), "objects go on over the frames"
+    assert sum(len(masklet.masks) == FRAMES for masklet in masklets) > 0.5 * len(masklets), "objects go on over the frames"
     assert list(dict.fromkeys(steps)) == ["looking for objects", "asking the images", "bringing objects back"]
     again = generate_masklets_per_frame(ruined(drive.clip), build_predictor("geometric"), LABELS, source)
     assert contents(again) == contents(masklets), "poses are not looked at"
