@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias, get_args
 
 from backend.commands import checkpoints, doctor, evaluation, files, generation, projects, services
+from backend.data_engine import DATA_ENGINE
 from backend.embedded import ChildProcessFailedError, terminated_like_interrupted
 from backend.errors import one_line
 from backend.settings import Settings
@@ -55,6 +56,9 @@ class _Version(argparse.Action):
 def _with_engine(settings: Settings, parsed: argparse.Namespace) -> Settings:
     """What the command line says of the engine wins over the environment."""
     given = {name: value for name in ("engine", "checkpoint", "device") if (value := getattr(parsed, name, None)) is not None}
+    if given.get("engine") == DATA_ENGINE:
+        # It works with the engine of the environment.
+        del given["engine"]
     return replace(settings, **given)
 
 
@@ -126,6 +130,8 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--masks-per-task", type=_positive, metavar="N", help="the best objects, up to N masks (default: SAM4D_MASKS_PER_TASK, else 60)"
     )
 
+    preannotate.add_argument("--per-frame", action="store_true", help="for the data engine: each frame by itself, without ego poses")
+
     export = words.add_parser("export", help="write what people labelled")
     export.set_defaults(command=projects.run_export)
     export.add_argument("project", metavar="PROJECT")
@@ -140,8 +146,8 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     export.add_argument("--resume", action="store_true", help="go on with what an interrupted export to the same folder has read")
     export.add_argument("--overwrite", action="store_true", help="replace files that are there")
-    for word in (imports, preannotate):
-        _add_engine(word)
+    _add_engine(imports)
+    _add_engine(preannotate, DATA_ENGINE)
     for word in (imports, preannotate, export):
         _add_directory(word)
         word.add_argument("--json", action="store_true", help="the result as JSON on standard output")
@@ -190,6 +196,9 @@ def _add_files(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="start from masks in COCO files or folders of Waymo-4DSeg labels",
     )
     masks.add_argument("--vfm", type=Path, metavar="FOLDER", help="start from masks that SAM 2 finds: config.json and .safetensors weights")
+    generate.add_argument(
+        "--per-frame", action="store_true", help="each frame by itself, without ego poses: where there are none, or wrong ones"
+    )
     generate.add_argument("--label-map", metavar="FILE", help="a JSON object {our label: their name, or null to leave it out}")
     generate.add_argument(
         "--scene",
@@ -240,10 +249,10 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _add_engine(word: argparse.ArgumentParser) -> None:
-    word.add_argument(
-        "--engine", choices=get_args(EngineName), help="default SAM4D_ENGINE, else auto: the network where there is a checkpoint"
-    )
+def _add_engine(word: argparse.ArgumentParser, *more: str) -> None:
+    usual = "default SAM4D_ENGINE, else auto: the network where there is a checkpoint"
+    drives = f"; {DATA_ENGINE} looks at each drive as a whole, with SAM4D_ENGINE's" if DATA_ENGINE in more else ""
+    word.add_argument("--engine", choices=(*get_args(EngineName), *more), help=usual + drives)
     word.add_argument("--checkpoint", type=Path, metavar="FILE", help="the network's weights (default SAM4D_CHECKPOINT)")
     word.add_argument("--device", choices=get_args(DeviceName), help="of the network (default SAM4D_DEVICE, else auto)")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from converters.columns import standing_inside
 from converters.regions import Region, masklet_to_regions
-from converters.tasks import TaskWindow
+from converters.tasks import TaskWindow, within_window
 from sam4d.predictor import Predictor, Session
 from sam4d.session import empty_masks
 from sam4d.structures import Clip, Float32Array, InputError, Masklet, ObjectMasks
@@ -43,7 +43,7 @@ def existing_regions(masklets: Sequence[Masklet], window: TaskWindow, clip: Clip
     """
     session = predictor.open(clip)
     points = [frame.load_sweep().points_m for frame in clip.frames]
-    shown = [_with_points(_within(masklet, window), clip, points) for masklet in masklets]
+    shown = [_with_points(within_window(masklet, window), clip, points) for masklet in masklets]
     shown = sorted((masklet for masklet in shown if masklet.masks), key=_point_count, reverse=True)
     regions: list[Region] = []
     left, cuboids_alone, left_out = most_masks, 0, 0
@@ -69,14 +69,6 @@ def existing_regions(masklets: Sequence[Masklet], window: TaskWindow, clip: Clip
 
 def _regions(masklet: Masklet, window: TaskWindow, clip: Clip, version: str) -> list[Region]:
     return masklet_to_regions(masklet, window, clip, version, by_hand=masklet.cuboids)
-
-
-def _within(masklet: Masklet, window: TaskWindow) -> Masklet:
-    """The masklet in a window, its frames counted from the window's first."""
-    first, stop = window.first_frame, window.first_frame + window.frame_count
-    masks = {index - first: replace(each, frame_index=index - first) for index, each in masklet.masks.items() if first <= index < stop}
-    cuboids = {index - first: cuboid for index, cuboid in masklet.cuboids.items() if first <= index < stop}
-    return replace(masklet, masks=masks, cuboids=cuboids)
 
 
 def _with_points(masklet: Masklet, clip: Clip, points: Sequence[Float32Array]) -> Masklet:

@@ -6,10 +6,9 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from backend.label_studio import LabelStudioClient, Project, Task
-from backend.proposing import propose_regions
+from backend.proposing import Proposer
 from converters.label_config import parse_label_config
 from converters.tasks import parse_task_data
-from sam4d.predictor import Predictor
 from sam4d.structures import Clip, InputError
 
 
@@ -29,7 +28,7 @@ class TaskOutcome:
 def preannotate(
     client: LabelStudioClient,
     project: Project,
-    predictor: Predictor,
+    proposer: Proposer,
     open_clip: Callable[[str], Clip],
     *,
     masks_per_task: int,
@@ -49,19 +48,19 @@ def preannotate(
         InputError: the project's label config is not ours. What is wrong with a single task is that task's failure.
     """
     parse_label_config(project.label_config)
-    done = client.predicted_tasks(project, predictor.version) if resume else set()
+    done = client.predicted_tasks(project, proposer.version) if resume else set()
     shown = False
     for task in client.tasks(project):
         if task.task_id in done:
             yield TaskOutcome(task.task_id)
             continue
         try:
-            outcome = _predict(client, project, task, predictor, open_clip, masks_per_task)
+            outcome = _predict(client, project, task, proposer, open_clip, masks_per_task)
         except InputError as error:
             yield TaskOutcome(task.task_id, failure=str(error))
             continue
         if not shown:
-            client.show_predictions_of(project, predictor.version)
+            client.show_predictions_of(project, proposer.version)
             shown = True
         yield outcome
 
@@ -70,17 +69,16 @@ def _predict(
     client: LabelStudioClient,
     project: Project,
     task: Task,
-    predictor: Predictor,
+    proposer: Proposer,
     open_clip: Callable[[str], Clip],
     masks_per_task: int,
 ) -> TaskOutcome:
     window = parse_task_data(task.data)
-    clip = open_clip(window.sequence).window(window.first_frame, window.frame_count)
-    config = parse_label_config(project.label_config, clip.cameras)
-    proposed = propose_regions(window, clip, config, predictor, masks_per_task)
+    drive = open_clip(window.sequence)
+    proposed = proposer.propose(window, drive, parse_label_config(project.label_config, drive.cameras), masks_per_task)
     before = client.labelled_task(task).predictions
-    client.add_prediction(task, proposed.regions, score=proposed.score, model_version=predictor.version)
+    client.add_prediction(task, proposed.regions, score=proposed.score, model_version=proposer.version)
     for labels in before:
-        if labels.model_version == predictor.version:
+        if labels.model_version == proposer.version:
             client.delete_prediction(labels)
     return TaskOutcome(task.task_id, len(proposed.masklets), proposed.left_out)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -29,6 +30,37 @@ class ProposedRegions:
         return float(np.mean([masklet.score for masklet in self.masklets])) if self.masklets else 0.0
 
 
+class Proposer(Protocol):
+    """Finds the objects of a project's tasks, one task after the other."""
+
+    @property
+    def version(self) -> str:
+        """The model version of its predictions."""
+        ...
+
+    def propose(self, window: TaskWindow, drive: Clip, config: LabelConfig, most_masks: int) -> ProposedRegions:
+        """A task's objects, as many as `most_masks` allows. `drive`: the whole sequence that the task is a window of.
+
+        Raises:
+            InputError: a file that cannot be read, or a drive that the engine cannot work on.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class WindowProposer:
+    """Looks at each task's frames alone."""
+
+    predictor: Predictor
+
+    @property
+    def version(self) -> str:
+        return self.predictor.version
+
+    def propose(self, window: TaskWindow, drive: Clip, config: LabelConfig, most_masks: int) -> ProposedRegions:
+        return propose_regions(window, drive.window(window.first_frame, window.frame_count), config, self.predictor, most_masks)
+
+
 def propose_regions(
     window: TaskWindow,
     clip: Clip,
@@ -46,12 +78,21 @@ def propose_regions(
         clip: the window's frames only.
         progress: called with (steps done, steps in all).
     """
+    return best_regions(propose_masklets(predictor.open(clip), config.labels, progress), window, clip, predictor.version, most_masks)
+
+
+def best_regions(found: Sequence[Masklet], window: TaskWindow, clip: Clip, version: str, most_masks: int) -> ProposedRegions:
+    """As `propose_regions`, of objects that have been found.
+
+    Args:
+        found: in the window's frames, best first.
+        version: of the engine that found them.
+    """
     masklets: list[Masklet] = []
     regions: list[Region] = []
     left = most_masks
-    found = propose_masklets(predictor.open(clip), config.labels, progress)
     for masklet in found:
-        added = masklet_to_regions(masklet, window, clip, predictor.version)
+        added = masklet_to_regions(masklet, window, clip, version)
         left -= sum(region["type"] == "brushlabels" for region in added)
         if masklets and left < 0:
             break

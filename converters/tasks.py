@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast, get_args
 
 from converters.finite_numbers import is_finite_number
 from converters.label_config import BIRDS_EYE, camera_tags
 from sam4d.geometry import Axis, BirdsEyeView
-from sam4d.structures import InputError
+from sam4d.structures import InputError, Masklet
 
 BIRDS_EYE_PIXELS = 8192
 """The largest side of a bird's-eye image: masks of it are made for every object and frame."""
@@ -45,6 +45,15 @@ def frame_windows(frame_count: int, frames_per_task: int, overlap: int) -> list[
     step = frames_per_task - overlap
     window_count = 1 + max(0, math.ceil((frame_count - frames_per_task) / step))
     return [(i * step, min(frames_per_task, frame_count - i * step)) for i in range(window_count)]
+
+
+def within_window(masklet: Masklet, window: TaskWindow) -> Masklet:
+    """A masklet of the whole sequence on a window's frames, which count from the window's first; its object id stays."""
+    first, stop = window.first_frame, window.first_frame + window.frame_count
+    shown = [index for index in masklet.masks if first <= index < stop]
+    masks = {index - first: replace(masklet.masks[index], frame_index=index - first) for index in shown}
+    cuboids = {index - first: cuboid for index, cuboid in masklet.cuboids.items() if first <= index < stop}
+    return replace(masklet, masks=masks, cuboids=cuboids)
 
 
 def build_task_data(window: TaskWindow, image_addresses: Mapping[str, Sequence[str]], bev_addresses: Sequence[str]) -> dict[str, object]:

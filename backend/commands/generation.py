@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from backend.commands.output import ProgressBars, complain, say
 from backend.commands.projects import read_label_map
+from backend.data_engine import SHARED_FRAMES, DataEngine
 from backend.engine import predictor_of
+from backend.kept_work import WorkFolder, digest_of, digest_of_masklets
 from backend.projects import DEFAULT_LABELS
 from backend.settings import Settings
-from converters.exports import labels_as, read_coco, read_waymo_4dseg_label_files, write_whole_files
+from converters.exports import FileContent, labels_as, read_coco, read_waymo_4dseg_label_files, write_whole_files
 from converters.exports.formats import loss_note
 from converters.scene_file import decode_scene, encode_scene
 from converters.scene_ply import scene_ply
 from converters.sequences import open_sequence, read_labels
 from converters.sequences.sequence_folder import read_file
-from sam4d.data_engine.generate import Progress, generate_masklets
+from sam4d.data_engine.generate import Progress
 from sam4d.data_engine.masklet_source import KnownMasklets, MaskletSource
 from sam4d.structures import Clip, InputError, Masklet, VoxelScene
 
@@ -28,22 +32,41 @@ SCENE_ENDINGS = (".s4ds", ".ply")
 def run_generate(arguments: argparse.Namespace, settings: Settings) -> int:
     label_map = read_label_map(arguments.label_map)
     labels = tuple(label.strip() for label in arguments.labels.split(",")) if arguments.labels is not None else DEFAULT_LABELS
-    predictor = predictor_of(settings)
+    engine = DataEngine(predictor_of(settings), arguments.per_frame)
     clip = open_sequence(arguments.sequence)
     scene_files = [Path(name) for name in arguments.scene or ()]
     _check_scene_files(scene_files, arguments.scene_frame, len(clip), overwrite=arguments.overwrite)
-    scenes: list[VoxelScene] = []
-    with ProgressBars() as progress:
-        source = _masklet_source(arguments, settings, clip, progress)
-        found = generate_masklets(clip, predictor, labels, source, progress, keep_scene=scenes.append)
-    written = labels_as(arguments.format, clip, found, label_map)
+    if scene_files:
+        _require_one_scene(engine, clip)
     output = Path(arguments.output)
-    files = {output / path: data for path, data in written.files.items()}
-    files |= {file: _scene_bytes(scene, file, arguments.scene_frame) for file in scene_files for scene in scenes}
-    write_whole_files(files, overwrite=arguments.overwrite)
-    say(f"{clip.name}: {len(clip)} frames, {len(found)} objects: {output}")
-    if scene_files and not scenes:
-        complain(f"{scene_files[0]}: no scene was made, because the frames were labelled one by one")
+    works = WorkFolder(output.resolve().with_name(f".{output.resolve().name}.work"))
+    with ProgressBars() as progress:
+        if not arguments.per_frame:
+            # Before masks are looked for, which may take hours.
+            engine.check_poses(clip)
+        source, source_digest = _masklet_source(arguments, settings, clip, progress)
+        wanted = [*labels, source_digest, *(["scene"] if scene_files else [])]
+        made_of = digest_of(clip, engine.description, *wanted, progress=partial(progress, "reading the drive"))
+        work = works.within(made_of[:16])
+        # Before the work: what stands in its way afterwards is mostly there already.
+        nothing = labels_as(arguments.format, clip, ())
+        _require_place(nothing.files, output, work, overwrite=arguments.overwrite)
+        try:
+            keep = (lambda first_frame, scene: work.keep_scene(encode_scene(scene))) if scene_files else None
+            found = engine.label(clip, labels, work, source, progress, keep_scene=keep)
+            written = labels_as(arguments.format, clip, found, label_map)
+            _write(written.files, output, work, overwrite=arguments.overwrite)
+            if scene_files:
+                scene = decode_scene(work.kept_scene(), str(work.folder))
+                write_whole_files({file: _scene_bytes(scene, file, arguments.scene_frame) for file in scene_files}, overwrite=True)
+        except KeyboardInterrupt:
+            if work.is_begun:
+                complain(f"{works.folder} holds what was done; the same command goes on with it")
+            raise
+    works.remove()
+    parts = len(engine.parts(clip))
+    joined = f" (worked on in {parts} parts that share {SHARED_FRAMES} frames)" if parts > 1 else ""
+    say(f"{clip.name}: {len(clip)} frames, {len(found)} objects: {output}{joined}")
     if written.lost is not None:
         say(loss_note(arguments.format, written.lost, str(output)))
     return 0
@@ -75,14 +98,22 @@ def _scene_bytes(scene: VoxelScene, file: Path, frame_index: int) -> bytes:
     return scene_ply(scene, frame_index) if file.suffix.lower() == ".ply" else encode_scene(scene)
 
 
-def _masklet_source(arguments: argparse.Namespace, settings: Settings, clip: Clip, progress: Progress) -> MaskletSource | None:
-    """The image masklets to start from; None for those of the engine."""
+def _require_one_scene(engine: DataEngine, clip: Clip) -> None:
+    """Raises InputError where the clip has none, or one for each of its parts."""
+    if engine.per_frame:
+        raise InputError("--scene", "no --per-frame, which makes no scene of the drive", "both")
+    if len(engine.parts(clip)) > 1:
+        raise InputError("--scene", f"a drive of at most {engine.frames_per_part} frames, which has one scene", f"{len(clip)} frames")
+
+
+def _masklet_source(arguments: argparse.Namespace, settings: Settings, clip: Clip, progress: Progress) -> tuple[MaskletSource | None, str]:
+    """The image masklets to start from, None for those of the engine; and a digest that tells them from others."""
     if arguments.vfm is not None:
         from sam4d.data_engine.sam2_masklets import segment_images
         from sam4d.data_engine.sam2_video import Sam2Video
 
         network = Sam2Video.load(arguments.vfm, settings.device)
-        return segment_images(clip, network, progress=lambda done, total: progress("looking for masks", done, total))
+        return segment_images(clip, network, progress=partial(progress, "looking for masks")), _digest_of_folder(arguments.vfm)
     if arguments.masks:
         given = [masklet for path in arguments.masks for masklet in _read_masks(path, clip)]
         where, option = " ".join(map(str, arguments.masks)), "--masks"
@@ -90,12 +121,43 @@ def _masklet_source(arguments: argparse.Namespace, settings: Settings, clip: Cli
         given = list(read_labels(arguments.sequence, clip))
         where, option = arguments.sequence, "--with-masks"
     else:
-        return None
+        return None, ""
     if not any(mask.any() for masklet in given for masks in masklet.masks.values() for mask in masks.camera_masks.values()):
         raise InputError(where, f"labels with masks in its images ({option})", "none")
     # Numbers of several files may be the same, and 0 means no track.
-    return KnownMasklets(clip, [replace(masklet, object_id=number) for number, masklet in enumerate(given, start=1)])
+    numbered = [replace(masklet, object_id=number) for number, masklet in enumerate(given, start=1)]
+    return KnownMasklets(clip, numbered), digest_of_masklets(numbered, clip)
+
+
+def _digest_of_folder(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.iterdir() if path.is_file()):
+        digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+        with file.open("rb") as content:
+            while chunk := content.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _read_masks(path: Path, clip: Clip) -> Sequence[Masklet]:
     return read_waymo_4dseg_label_files(path, clip) if path.is_dir() else read_coco(path, clip)
+
+
+def _require_place(files: Mapping[str, FileContent], output: Path, work: WorkFolder, *, overwrite: bool) -> None:
+    """Raises InputError where a file is in the way that no earlier run of this work wrote."""
+    claimed = work.claimed
+    for name in () if overwrite else files:
+        if (output / name).exists() and (output / name).resolve() not in claimed:
+            raise InputError(str(output / name), "nothing (or permission to overwrite)", "a file")
+
+
+def _write(files: Mapping[str, FileContent], output: Path, work: WorkFolder, *, overwrite: bool) -> None:
+    _require_place(files, output, work, overwrite=overwrite)
+    paths = {output / name: data for name, data in files.items()}
+    for path in paths:
+        # Of a run that was killed while it wrote.
+        for partial_file in path.parent.iterdir() if path.resolve() in work.claimed and path.parent.is_dir() else ():
+            if partial_file.name.startswith(f".{path.name}.") and partial_file.suffix == ".partial":
+                partial_file.unlink(missing_ok=True)
+    work.claim(path.resolve() for path in paths)
+    write_whole_files(paths, overwrite=True)

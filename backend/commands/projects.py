@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from backend.commands.connection import Connection, find_connection
 from backend.commands.output import ProgressBars, complain, say, say_json
+from backend.data_engine import DATA_ENGINE, DataEngine
+from backend.drive_proposing import DriveProposer
 from backend.engine import predictor_of
 from backend.export import export_project
+from backend.kept_work import WorkFolder
 from backend.label_studio import LabelStudioClient, LabelStudioError, Project
 from backend.media import MediaReader
+from backend.placed_scenes import place_scene
 from backend.preannotate import TaskOutcome, preannotate
 from backend.projects import Buckets, ImportedSequence, ImportInterrupted, ImportOptions, WithLabels, import_sequences
+from backend.proposing import Proposer, WindowProposer
 from backend.settings import Settings
 from backend.staged_windows import staging_folder
 from converters.exports.formats import loss_note, parse_label_map
 from converters.sequences.sequence_folder import read_file
+from converters.tasks import TaskWindow
+from sam4d.predictor import Predictor
+from sam4d.structures import InputError, VoxelScene
 
 
 def run_import(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -56,18 +65,46 @@ def run_import(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def run_preannotate(arguments: argparse.Namespace, settings: Settings) -> int:
+    if arguments.per_frame and arguments.engine != DATA_ENGINE:
+        raise InputError(
+            "--per-frame", f"--engine {DATA_ENGINE}, which looks at whole drives otherwise", str(arguments.engine or "no --engine")
+        )
     connection = find_connection(settings, arguments.directory)
     with connection.client() as client:
         project = client.get_project(arguments.project)
-        outcomes = preannotate_all(
-            connection,
-            client,
-            project,
-            masks_per_task=arguments.masks_per_task or settings.masks_per_task,
-            resume=arguments.resume,
-            hidden=arguments.json,
-        )
+        work = WorkFolder(arguments.directory.resolve() / f"preannotate-{project.project_id}")
+
+        def show_scene(window: TaskWindow, scene: VoxelScene) -> None:
+            settings = connection.settings
+            if settings.data_root is None:
+                return
+            try:
+                place_scene(settings.data_root, window, scene, settings.label_studio_url, project.project_id)
+            except InputError as error:
+                # The labels are worth more than the picture.
+                complain(f"the 3D view gets no scene: {error}")
+
+        def proposer(predictor: Predictor, progress: ProgressBars) -> Proposer:
+            if arguments.engine == DATA_ENGINE:
+                return DriveProposer(DataEngine(predictor, arguments.per_frame), work, progress, show_scene)
+            return WindowProposer(predictor)
+
+        try:
+            outcomes = preannotate_all(
+                connection,
+                client,
+                project,
+                masks_per_task=arguments.masks_per_task or settings.masks_per_task,
+                resume=arguments.resume,
+                hidden=arguments.json,
+                proposer=proposer,
+            )
+        except KeyboardInterrupt:
+            complain("the same command with --resume goes on with it")
+            raise
     failed = [outcome for outcome in outcomes if outcome.failure is not None]
+    if not failed:
+        work.remove()
     predicted = [outcome for outcome in outcomes if outcome.objects is not None]
     if arguments.json:
         say_json({"project_id": project.project_id, "tasks": [asdict(outcome) for outcome in outcomes]})
@@ -120,15 +157,22 @@ def read_label_map(path: str | None) -> dict[str, str | None] | None:
 
 
 def preannotate_all(
-    connection: Connection, client: LabelStudioClient, project: Project, *, masks_per_task: int, resume: bool, hidden: bool
+    connection: Connection,
+    client: LabelStudioClient,
+    project: Project,
+    *,
+    masks_per_task: int,
+    resume: bool,
+    hidden: bool,
+    proposer: Callable[[Predictor, ProgressBars], Proposer] = lambda predictor, progress: WindowProposer(predictor),
 ) -> list[TaskOutcome]:
     """Every task's outcome, with a progress bar; failures are complained about as they come."""
     total = len(client.tasks(project))
     outcomes = []
     with ProgressBars(hidden=hidden) as progress:
         progress("pre-annotating tasks", 0, total)
-        predictor = predictor_of(connection.settings)
-        for outcome in preannotate(client, project, predictor, connection.open_clip(project), masks_per_task=masks_per_task, resume=resume):
+        proposes = proposer(predictor_of(connection.settings), progress)
+        for outcome in preannotate(client, project, proposes, connection.open_clip(project), masks_per_task=masks_per_task, resume=resume):
             outcomes.append(outcome)
             if outcome.failure is not None:
                 complain(f"task {outcome.task_id}: {outcome.failure}")

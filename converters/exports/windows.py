@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -35,7 +35,7 @@ class _Track:
     cuboids: dict[int, Cuboid] = field(default_factory=dict)
 
 
-def join_windows(windows: Sequence[Window]) -> tuple[Masklet, ...]:
+def join_windows(windows: Sequence[Window], *, one_source: bool = False) -> tuple[Masklet, ...]:
     """One masklet per object over the whole drive. Object ids count from 1, in the order in which the objects first appear.
 
     Windows are taken in the order of their frames. An object of a window is the same as one of the windows before where the labels are
@@ -46,6 +46,11 @@ def join_windows(windows: Sequence[Window]) -> tuple[Masklet, ...]:
     On a frame that two windows show the object on, the higher score wins, and the later window between equals; its cuboid comes with
     it. A frame on which only one of them shows the object keeps that one.
 
+    Args:
+        one_source: the windows are parts of one engine's work, in which no point has two owners. So that this stays so, of the frames that
+            two windows share the first half comes from the earlier one alone, the second from the later; and labels may differ: the
+            one of most frames stands.
+
     Raises:
         InputError: a window without frames, or one with an object on a frame outside it.
     """
@@ -55,14 +60,27 @@ def join_windows(windows: Sequence[Window]) -> tuple[Masklet, ...]:
         later = [_in_drive_frames(masklet, window) for masklet in window.masklets]
         # Only what earlier windows hold of this window's frames can be compared with it.
         common = range(window.first_frame, min(end, window.first_frame + window.frame_count))
-        partners = _match(tracks, later, common)
+        partners = _match(tracks, later, common, across_labels=one_source)
+        if one_source and common:
+            seam = common[len(common) // 2]
+            for track in tracks:
+                _cut(track, lambda frame, seam=seam: frame < seam)  # type: ignore[misc]
+            for track in later:
+                _cut(track, lambda frame, seam=seam: frame >= seam)  # type: ignore[misc]
         for index, track in enumerate(later):
             if index in partners:
                 _merge(tracks[partners[index]], track)
             else:
                 tracks.append(track)
         end = max(end, window.first_frame + window.frame_count)
-    return tuple(_masklet(object_id, track) for object_id, track in enumerate(tracks, start=1))
+    shown = [track for track in tracks if not one_source or track.masks or track.cuboids]
+    return tuple(_masklet(object_id, track) for object_id, track in enumerate(shown, start=1))
+
+
+def _cut(track: _Track, stays: Callable[[int], bool]) -> None:
+    for frame in [frame for frame in track.masks if not stays(frame)]:
+        del track.masks[frame]
+    track.cuboids = {frame: cuboid for frame, cuboid in track.cuboids.items() if stays(frame)}
 
 
 def _in_drive_frames(masklet: Masklet, window: Window) -> _Track:
@@ -81,7 +99,7 @@ def _in_drive_frames(masklet: Masklet, window: Window) -> _Track:
     )
 
 
-def _match(tracks: Sequence[_Track], later: Sequence[_Track], common: range) -> dict[int, int]:
+def _match(tracks: Sequence[_Track], later: Sequence[_Track], common: range, *, across_labels: bool) -> dict[int, int]:
     """{index in later: index in tracks} of the objects that are the same."""
     if not tracks or not later or not common:
         return {}
@@ -90,7 +108,7 @@ def _match(tracks: Sequence[_Track], later: Sequence[_Track], common: range) -> 
     before = [_unpacked(track, common) for track in tracks]
     for row, new in enumerate(_unpacked(track, common) for track in later):
         for column, old in enumerate(before):
-            if new.label == old.label and _on(old, common) & _on(new, common):
+            if (across_labels or new.label == old.label) and _on(old, common) & _on(new, common):
                 overlaps[row, column] = _overlap(old, new, common)
     overlaps[overlaps < LEAST_OVERLAP] = 0.0
     rows, columns = linear_sum_assignment(overlaps, maximize=True)
@@ -166,6 +184,8 @@ def _footprint(cuboid: Cuboid) -> tuple[tuple[float, float], tuple[float, float]
 
 
 def _merge(track: _Track, later: _Track) -> None:
+    if len(later.masks) > len(track.masks):
+        track.label = later.label
     for frame in {*later.masks, *later.cuboids}:
         before, after = track.masks.get(frame), later.masks.get(frame)
         keeps = before is not None and (after is None or after.score < before.score)

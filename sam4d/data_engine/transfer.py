@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from sam4d.data_engine.fusion import FusedObject
+from sam4d.data_engine.kept_work import KeptWork, NothingKept
 from sam4d.data_engine.masklet_source import MaskletSource
 from sam4d.data_engine.pixel_voxels import PixelVoxels, pixel_voxels
 from sam4d.data_engine.reconstruction import Reconstruction
@@ -30,8 +32,9 @@ def masklets_of(
     source: MaskletSource,
     session: Session,
     progress: Callable[[int, int], None] | None = None,
+    kept: KeptWork | None = None,
 ) -> list[Masklet]:
-    """Every object on every frame that shows it, numbered from 1 in the order given; without cuboids.
+    """Every object on every frame that shows it, numbered from 1 in the order given; without cuboids. Each frame is a step to keep.
 
     A camera's mask is the source's own where it agrees with the object's points. Where it does not, or is missing, `session` finds the
     pixels of the points, and where the sweep has none, the voxels that the camera sees are painted.
@@ -41,22 +44,39 @@ def masklets_of(
     for index, fused in enumerate(objects):
         owner[fused.voxels] = index
     shown: list[dict[int, ObjectMasks]] = [{} for _ in objects]
-    for frame_index, frame in enumerate(scene.clip.frames):
-        points_m = frame.load_sweep().points_m
-        owner_of_point = owner[scene.voxels_of_points(frame_index, points_m)]
-        cameras = _camera_masks(objects, owner, owner_of_point, scene, source, session, frame_index, frame)
-        for index, fused in enumerate(objects):
-            masks = {camera: by_object[index] for camera, by_object in cameras.items() if index in by_object}
-            lidar_mask = owner_of_point == index
-            if not lidar_mask.any() and not masks:
-                continue
-            for camera in cameras:
-                if camera not in masks:
-                    size = scene.clip.cameras[camera]
-                    masks[camera] = np.zeros((size.height_px, size.width_px), dtype=np.bool_)
-            shown[index][frame_index] = ObjectMasks(index + 1, frame_index, masks, lidar_mask, fused.score)
+    kept = kept or NothingKept()
+    for frame_index in range(len(scene.clip)):
+        make = partial(_shown_on, objects, owner, scene, source, session, frame_index)
+        for masklet in kept.masklets(f"frame-{frame_index:06d}", scene.clip, make):
+            shown[masklet.object_id - 1] |= masklet.masks
         report(frame_index + 1, len(scene.clip))
     return [Masklet(index + 1, fused.label, shown[index]) for index, fused in enumerate(objects)]
+
+
+def _shown_on(
+    objects: Sequence[FusedObject],
+    owner: NDArray[np.int64],
+    scene: Reconstruction,
+    source: MaskletSource,
+    session: Session,
+    frame_index: int,
+) -> list[Masklet]:
+    """The objects that one frame shows, on this frame alone."""
+    frame = scene.clip.frames[frame_index]
+    owner_of_point = owner[scene.voxels_of_points(frame_index, frame.load_sweep().points_m)]
+    cameras = _camera_masks(objects, owner, owner_of_point, scene, source, session, frame_index, frame)
+    shown = []
+    for index, fused in enumerate(objects):
+        masks = {camera: by_object[index] for camera, by_object in cameras.items() if index in by_object}
+        lidar_mask = owner_of_point == index
+        if not lidar_mask.any() and not masks:
+            continue
+        for camera in cameras:
+            if camera not in masks:
+                size = scene.clip.cameras[camera]
+                masks[camera] = np.zeros((size.height_px, size.width_px), dtype=np.bool_)
+        shown.append(Masklet(index + 1, fused.label, {frame_index: ObjectMasks(index + 1, frame_index, masks, lidar_mask, fused.score)}))
+    return shown
 
 
 def _camera_masks(

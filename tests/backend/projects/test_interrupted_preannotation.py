@@ -16,6 +16,7 @@ from backend.label_studio import LabelStudioClient, Project
 from backend.media import MediaReader
 from backend.preannotate import TaskOutcome, preannotate
 from backend.projects import import_sequences
+from backend.proposing import WindowProposer
 from backend.settings import Settings
 from converters.exports import write_sequence
 from sam4d.predictor import build_predictor
@@ -85,7 +86,7 @@ def test_label_studio_stops_during_preannotation(own_label_studio: OwnLabelStudi
     write_sequence(small_drive.clip, tmp_path / "street")
 
     def run(client: LabelStudioClient, project: Project, resume: bool) -> list[TaskOutcome]:
-        return list(preannotate(client, project, predictor, open_clip, masks_per_task=5, resume=resume))
+        return list(preannotate(client, project, WindowProposer(predictor), open_clip, masks_per_task=5, resume=resume))
 
     def kept(client: LabelStudioClient, project: Project) -> list[list[str]]:
         tasks = client.tasks(project)

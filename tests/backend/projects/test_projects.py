@@ -18,6 +18,7 @@ from backend.export import choose_labels, export_project
 from backend.label_studio import LabelledTask, Labels, LabelStudioClient, LabelStudioError, Project, Task
 from backend.preannotate import preannotate
 from backend.projects import BackendAddress
+from backend.proposing import WindowProposer
 from converters.cloud_file import encode_cloud
 from converters.exports import write_sequence
 from converters.sequences import open_sequence
@@ -187,12 +188,12 @@ def test_preannotation_fails_task_by_task_and_goes_on_where_it_stopped(
     first, second = client.tasks(project)
     (stranger,) = client.add_tasks(project, [{"front": ["a"], "front_left": ["a"], "bev": ["a"]}])
 
-    outcomes = preannotate(client, project, predictor, open_clip, masks_per_task=200)
+    outcomes = preannotate(client, project, WindowProposer(predictor), open_clip, masks_per_task=200)
     assert next(outcomes).task_id == first.task_id
     outcomes.close()
     assert client.predicted_tasks(project, predictor.version) == {first.task_id}
 
-    rest = list(preannotate(client, project, predictor, open_clip, masks_per_task=200, resume=True))
+    rest = list(preannotate(client, project, WindowProposer(predictor), open_clip, masks_per_task=200, resume=True))
     assert [(outcome.task_id, outcome.objects is None, outcome.failure is None) for outcome in rest] == [
         (first.task_id, True, True),
         (second.task_id, False, True),
@@ -203,7 +204,7 @@ def test_preannotation_fails_task_by_task_and_goes_on_where_it_stopped(
     client.delete_tasks([stranger])
 
     # a second time replaces
-    list(preannotate(client, project, predictor, open_clip, masks_per_task=200))
+    list(preannotate(client, project, WindowProposer(predictor), open_clip, masks_per_task=200))
     assert [len(client.labelled_task(task).predictions) for task in (first, second)] == [1, 1]
 
     with pytest.raises(InputError, match="at least one task with labels"):
