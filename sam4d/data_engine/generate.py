@@ -11,6 +11,7 @@ from sam4d.data_engine.fusion import FusedObject, count_votes, fuse
 from sam4d.data_engine.masklet_source import KnownMasklets, MaskletSource
 from sam4d.data_engine.pose_check import check_poses
 from sam4d.data_engine.reconstruction import Body, reconstruct
+from sam4d.data_engine.tracks_in_images import follow_in_images
 from sam4d.data_engine.transfer import masklets_of
 from sam4d.predictor import Predictor
 from sam4d.proposals import propose_masklets
@@ -39,14 +40,20 @@ def generate_masklets(
     check_poses(clip)
     searched = clip if source is None else _without_cameras(clip)
     found = propose_masklets(predictor.open(searched), labels, lambda done, total: report("looking for objects", done, total), MOST_OBJECTS)
-    source = source or KnownMasklets(clip, found)
-    tracks = [Body.of(masklet) for masklet in found]
-    scene = reconstruct(clip, tracks, progress=lambda done, total: report("building the scene", done, total))
+    own_masks = source is None
+    if source is None:
+        source, bodies = KnownMasklets(clip, found), tuple(Body.of(masklet) for masklet in found)
+    else:
+        followed = follow_in_images(found, clip, source, lambda done, total: report("comparing sweeps and images", done, total))
+        found, bodies = list(followed.masklets), followed.bodies
+    scene = reconstruct(clip, bodies, progress=lambda done, total: report("building the scene", done, total))
     votes = count_votes(scene, source, found, lambda done, total: report("asking the images", done, total))
     named = {masklet.object_id: masklet.label for masklet in found}
-    objects = sorted(fuse(scene, source, votes), key=lambda fused: -fused.score)
+    objects = sorted(fuse(scene, source, votes, own_masks=own_masks), key=lambda fused: -fused.score)
     objects = [replace(fused, label=fused.label or _label_in_sweeps(fused, named, labels)) for fused in objects]
-    masklets = masklets_of(objects, scene, source, predictor.open(clip), lambda done, total: report("bringing objects back", done, total))
+    masklets = masklets_of(
+        objects, scene, source, predictor.open(clip), found, lambda done, total: report("bringing objects back", done, total)
+    )
     cuboids = fit_cuboids_together(masklets, clip)
     return [
         replace(masklet, cuboids={frame: cuboid for frame, cuboid in enumerate(fitted) if cuboid is not None})

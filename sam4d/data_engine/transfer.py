@@ -29,9 +29,13 @@ def masklets_of(
     scene: Reconstruction,
     source: MaskletSource,
     session: Session,
+    point_masklets: Sequence[Masklet] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Masklet]:
     """Every object on every frame that shows it, numbered from 1 in the order given; without cuboids.
+
+    Args:
+        point_masklets: those of the sweeps that were fused.
 
     A camera's mask is the source's own where it agrees with the object's points. Where it does not, or is missing, `session` finds the
     pixels of the points, and where the sweep has none, the voxels that the camera sees are painted.
@@ -42,8 +46,7 @@ def masklets_of(
         owner[fused.voxels] = index
     shown: list[dict[int, ObjectMasks]] = [{} for _ in objects]
     for frame_index, frame in enumerate(scene.clip.frames):
-        points_m = frame.load_sweep().points_m
-        owner_of_point = owner[scene.voxels_of_points(frame_index, points_m)]
+        owner_of_point = owners_of_points(objects, owner, scene, source, point_masklets, frame_index)
         cameras = _camera_masks(objects, owner, owner_of_point, scene, source, session, frame_index, frame)
         for index, fused in enumerate(objects):
             masks = {camera: by_object[index] for camera, by_object in cameras.items() if index in by_object}
@@ -57,6 +60,43 @@ def masklets_of(
             shown[index][frame_index] = ObjectMasks(index + 1, frame_index, masks, lidar_mask, fused.score)
         report(frame_index + 1, len(scene.clip))
     return [Masklet(index + 1, fused.label, shown[index]) for index, fused in enumerate(objects)]
+
+
+def owners_of_points(
+    objects: Sequence[FusedObject],
+    owner: NDArray[np.int64],
+    scene: Reconstruction,
+    source: MaskletSource,
+    point_masklets: Sequence[Masklet],
+    frame_index: int,
+) -> NDArray[np.int64]:
+    """The object that each point of a frame's sweep is part of, int64 (N,), -1 for none.
+
+    Args:
+        owner: of each voxel and, as last, of no voxel, int64 (V + 1,).
+
+    Points without a voxel were where other sweeps saw nothing: something that comes and goes. It is what the frame's own masklets
+    say, those of the sweep before those of the images.
+    """
+    frame = scene.clip.frames[frame_index]
+    points_m = frame.load_sweep().points_m
+    voxels = scene.voxels_of_points(frame_index, points_m)
+    owner_of_point = owner[voxels]
+    left = np.flatnonzero((voxels < 0) & np.isfinite(points_m).all(axis=1))
+    object_of = {track: index for index, fused in enumerate(objects) for track in fused.tracks}
+    said = np.full(len(left), -1, dtype=np.int64)
+    for camera in frame.load_images:
+        pixels, _, inside = scene.clip.cameras[camera].project(points_m[left])
+        columns, lines = pixels[inside].astype(np.int64).T
+        tracks, which = np.unique(source.tracks_in(frame_index, camera)[lines, columns], return_inverse=True)
+        named = np.array([object_of.get((camera, int(track)), -1) for track in tracks], dtype=np.int64)[which.ravel()]
+        said[inside] = np.where(named >= 0, named, said[inside])
+    for masklet in point_masklets:
+        masks = masklet.masks.get(frame_index)
+        if masks is not None and (LIDAR, masklet.object_id) in object_of:
+            said[masks.lidar_mask[left]] = object_of[LIDAR, masklet.object_id]
+    owner_of_point[left] = said
+    return owner_of_point
 
 
 def _camera_masks(
