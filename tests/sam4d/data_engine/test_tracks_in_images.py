@@ -90,13 +90,13 @@ def test_frames_on_which_it_holds_two_go() -> None:
 
 
 def test_a_mask_that_is_missing_proves_nothing() -> None:
-    found = masklet({frame: (0,) for frame in range(FRAMES)})
+    found = masklet(dict.fromkeys(range(FRAMES), (0,)))
     followed = follow_in_images([found], clip(), Plates({2: (OWN_TRACK,), 5: (OWN_TRACK, OTHER_TRACK)}))
     assert sorted(followed.masklets[0].masks) == list(range(FRAMES))
 
 
 def test_what_only_images_show_is_a_body_of_its_own() -> None:
-    found = masklet({frame: (0,) for frame in range(FRAMES)})
+    found = masklet(dict.fromkeys(range(FRAMES), (0,)))
     steps: list[tuple[int, int]] = []
     followed = follow_in_images([found], clip(), Plates(), lambda done, total: steps.append((done, total)))
     assert len(followed.masklets) == 1

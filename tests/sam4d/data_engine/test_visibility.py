@@ -35,7 +35,7 @@ def test_what_lies_beside_a_far_thing_is_not_seen_through() -> None:
     y, z = np.meshgrid(np.arange(-1, 1, 0.25), np.arange(-0.8, 0.8, 0.4))
     thing = np.column_stack([np.full(y.size, 60.0), y.ravel(), z.ravel()])
     ranges = SweepRanges(np.concatenate([thing, 9 * wall(10.0)]))
-    edge, free = [[60.0, 1.1, 0.0]], [[60.0, 3.0, 0.0]]
+    edge, free = [[60.0, 0.95, 0.0]], [[60.0, 3.0, 0.0]]
     assert ranges.seen_empty(np.array(edge)).all()
     assert not ranges.seen_through(np.array(edge)).any()
     assert ranges.seen_through(np.array(free)).all()
