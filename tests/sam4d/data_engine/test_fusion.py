@@ -19,7 +19,7 @@ def block(middle_m: tuple[float, float, float], side_m: float = 1.2) -> NDArray[
     """The surface's points of a cube, 0.1 m apart."""
     steps = np.arange(-side_m / 2, side_m / 2 + 0.01, 0.1)
     points = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
-    return (points[(np.abs(points) > side_m / 2 - 0.05).any(axis=1)] + middle_m).astype(np.float32)
+    return np.asarray(points[(np.abs(points) > side_m / 2 - 0.05).any(axis=1)] + middle_m, dtype=np.float32)
 
 
 def fused(blocks: list[NDArray[np.float32]], found: list[int], *, own_masks: bool) -> tuple[Reconstruction, list[FusedObject]]:
