@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, csc_matrix, csr_matrix, diags
+from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
@@ -237,7 +237,9 @@ def _winners(by_object: csr_matrix) -> tuple[Int64Array, NDArray[np.int32]]:
 def _low_parts(scene: Reconstruction, votes: Votes, member: csr_matrix, owner: Int64Array, settings: FusionSettings) -> NDArray[np.bool_]:
     """Voxels of the ground's height that most sweeps take for their owner's, bool (V,). Images are not asked: their masks run over."""
     in_sweeps = np.array([sensor == LIDAR for sensor, _ in votes.tracks], dtype=np.int32)
-    by_object = (member @ diags(in_sweeps) @ votes.by_track).tocoo()
+    entries = votes.by_track.tocoo()
+    in_sweep = coo_matrix((entries.data * in_sweeps[entries.row], (entries.row, entries.col)), shape=entries.shape).tocsr()
+    by_object = (member @ in_sweep).tocoo()
     own = owner[by_object.col] == by_object.row
     count = np.bincount(by_object.col[own], weights=by_object.data[own], minlength=len(scene))
     return np.asarray(count >= np.maximum(1, settings.least_low * scene.hits))
