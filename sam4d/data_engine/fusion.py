@@ -18,6 +18,8 @@ from sam4d.data_engine.reconstruction import Reconstruction
 from sam4d.data_engine.voxels import Int64Array
 from sam4d.structures import LIDAR, Masklet
 
+BESIDE_M = 0.3
+
 Track: TypeAlias = tuple[str, int]
 """Sensor (a camera's name or "lidar") and track."""
 
@@ -29,7 +31,9 @@ class FusionSettings:
     least_share: of the images and sweeps that see a voxel, those that must vote for an object. same_share: of the smaller masklet's voxels,
     those that two masklets must share to be one object. gap_m, gap_per_metre: voxels of one object hang together over gaps of this length,
     longer ones far from the sensor. least_piece: of an object's votes, what a piece that hangs apart must have to be kept. least_voxels:
-    of an object.
+    of an object. least_low: of the sweeps that hit a voxel as low as the ground, those that must take it for an object's. claim_share: of
+    the votes for the track with most of a sensor's votes on a voxel, those with which another track claims it as well. most_above,
+    above_m: other voxels so far above a standing object, by its own, with which it is a piece of something taller.
     """
 
     least_share: float = 0.4
@@ -38,12 +42,16 @@ class FusionSettings:
     gap_per_metre: float = 0.012
     least_piece: float = 0.25
     least_voxels: int = 3
+    least_low: float = 0.5
+    claim_share: float = 0.5
+    most_above: float = 0.25
+    above_m: float = 2.0
 
 
 @dataclass(frozen=True, eq=False)
 class FusedObject:
-    """voxels: int64 (K,), sorted. tracks: the masklets that are this object. score in [0, 1]: of the images and sweeps that see its voxels,
-    the share that agree."""
+    """voxels: int64 (K,), sorted. tracks: the masklets that are this object. score in [0, 1]: intersection over union of what its masklets
+    claim and what all images and sweeps see of its voxels, counted in votes."""
 
     voxels: Int64Array
     tracks: tuple[Track, ...]
@@ -78,7 +86,9 @@ def count_votes(
     columns: list[Int64Array] = []
     side_by_side: list[list[int]] = []
     for frame_index, frame in enumerate(clip.frames):
-        voxel_of_point = scene.voxels_of_points(frame_index, frame.load_sweep().points_m)
+        points_m = frame.load_sweep().points_m
+        voxel_of_point = scene.voxels_of_points(frame_index, points_m)
+        unplaced_m = points_m[(voxel_of_point < 0) & np.isfinite(points_m).all(axis=1)]
         seen[np.unique(voxel_of_point[voxel_of_point >= 0])] += 1
         numbers = []
         for masklet in point_masklets:
@@ -92,7 +102,7 @@ def count_votes(
         side_by_side.append(numbers)
         voxels, places_m = scene.places_at(frame_index)
         for camera in frame.load_images:
-            table = pixel_voxels(clip.cameras[camera], voxels, places_m, scene.settings.voxel_m)
+            table = pixel_voxels(clip.cameras[camera], voxels, places_m, scene.settings.voxel_m, unplaced_m)
             tracks = source.tracks_in(frame_index, camera)
             said = table.tracks_of_voxels(tracks)
             seen[table.voxels] += 1
@@ -114,39 +124,68 @@ def count_votes(
     return Votes(tuple(number), by_track, seen, together)
 
 
-def fuse(scene: Reconstruction, source: MaskletSource, votes: Votes, settings: FusionSettings | None = None) -> list[FusedObject]:
-    """Masklets of different cameras and times that share voxels become one object; each voxel goes to the object with most of its votes."""
+def fuse(
+    scene: Reconstruction, source: MaskletSource, votes: Votes, settings: FusionSettings | None = None, *, own_masks: bool = False
+) -> list[FusedObject]:
+    """Masklets of different cameras and times that share voxels become one object; each voxel goes to the object with most of its votes.
+
+    Args:
+        own_masks: the images' masks were made from the sweeps' masklets. Then what has the same number is one object, and nobody
+            but the scene says what is none: what stands right under something is a piece of it, of a tree or of a wall.
+    """
     settings = settings or FusionSettings()
-    objects = _joined(votes, settings)
+    objects = _joined(votes, settings, own_masks)
     if not objects:
         return []
     of_object = np.repeat(np.arange(len(objects)), [len(members) for members in objects])
     ones = np.ones(len(of_object), dtype=np.int32)
     member = coo_matrix((ones, (of_object, np.concatenate(objects))), shape=(len(objects), len(votes.tracks))).tocsr()
     by_object = (member @ votes.by_track).tocsc()
+    votes_of = np.asarray(by_object.sum(axis=1)).ravel()
     owner, count = _winners(by_object)
     agreed = (owner >= 0) & (count >= settings.least_share * votes.seen)
-    for index in range(1, len(scene.starts) - 1):
-        _one_object(scene.part(index), by_object, owner, count, agreed)
-    own = np.flatnonzero(agreed & ~scene.is_ground)
+    for index, body in enumerate(scene.bodies):
+        part = scene.part(index + 1)
+        size_m = np.array(next(iter(body.cuboids.values())).size_lwh_m)
+        # What no masklet of the sweeps has is not thereby another's: images alone say whether it goes along.
+        images = votes.seen[part] - scene.hits[part]
+        agreed[part] = (owner[part] >= 0) & (count[part] >= settings.least_share * np.maximum(1, images))
+        inside = (np.abs(scene.centers_m[part]) <= size_m / 2 + scene.settings.body_margin_m).all(axis=1)
+        _one_object(part.start + np.flatnonzero(inside), by_object, owner, count, agreed)
+    own = np.flatnonzero(agreed & (~scene.is_ground | _low_parts(scene, votes, member, owner, settings)))
     order = np.argsort(owner[own], kind="stable")
     own = own[order]
     bounds = np.searchsorted(owner[own], np.arange(len(objects) + 1))
     fused = []
     for index, members in enumerate(objects):
         voxels = _hanging_together(scene, own[bounds[index] : bounds[index + 1]], count, settings)
-        if len(voxels) < settings.least_voxels:
+        if len(voxels) < settings.least_voxels or (own_masks and _stands_under(scene, voxels, settings)):
             continue
         tracks = tuple(votes.tracks[member] for member in members)
         labels = [label for sensor, track in tracks if sensor != LIDAR and (label := source.label_of(sensor, track))]
-        score = float(count[voxels].sum() / np.maximum(votes.seen[voxels].sum(), 1))
+        voted = int(count[voxels].sum())
+        score = voted / max(1, int(votes.seen[voxels].sum()) + int(votes_of[index]) - voted)
         fused.append(FusedObject(np.sort(voxels), tracks, max(set(labels), key=labels.count) if labels else "", min(1.0, score)))
     return fused
 
 
-def _joined(votes: Votes, settings: FusionSettings) -> list[list[int]]:
+def _stands_under(scene: Reconstruction, voxels: Int64Array, settings: FusionSettings) -> bool:
+    """Whether an object that does not move has other things close above it. What moves on the road stands free to the sky."""
+    static = scene.part(0)
+    if not (voxels < static.stop).all():
+        return False
+    places_m = scene.centers_m[voxels]
+    low, high = places_m.min(axis=0) - BESIDE_M, places_m.max(axis=0) + BESIDE_M
+    around_m = scene.centers_m[static]
+    above = (around_m[:, 2] > places_m[:, 2].max()) & (around_m[:, 2] < places_m[:, 2].max() + settings.above_m)
+    above &= ~scene.is_ground[static]
+    above[above] = ((around_m[above, :2] > low[:2]) & (around_m[above, :2] < high[:2])).all(axis=1)
+    return int(above.sum()) > settings.most_above * len(voxels)
+
+
+def _joined(votes: Votes, settings: FusionSettings, own_masks: bool) -> list[list[int]]:
     """Masklets by object: those that share most first, never two that one image shows side by side."""
-    claims = (votes.by_track > 0).astype(np.int32).tocsr()
+    claims = _claims(votes, settings)
     sizes = np.asarray(claims.sum(axis=1)).ravel()
     shared = (claims @ claims.T).tocoo()
     pairs = [
@@ -154,7 +193,10 @@ def _joined(votes: Votes, settings: FusionSettings) -> list[list[int]]:
         for one, other, count in zip(shared.row, shared.col, shared.data, strict=True)
         if one < other
     ]
-    group = {index: [index] for index in range(len(votes.tracks))}
+    by_number: dict[Track | int, list[int]] = {}
+    for index, (sensor, track) in enumerate(votes.tracks):
+        by_number.setdefault(track if own_masks else (sensor, track), []).append(index)
+    group = {index: members for members in by_number.values() for index in members}
     for one, other, share in sorted(pairs, key=lambda pair: -pair[2]):
         if share < settings.same_share:
             break
@@ -165,6 +207,20 @@ def _joined(votes: Votes, settings: FusionSettings) -> list[list[int]]:
         for index in second:
             group[index] = first
     return list({id(members): members for members in group.values()}.values())
+
+
+def _claims(votes: Votes, settings: FusionSettings) -> csr_matrix:
+    """Which voxels each masklet shares with nobody of its sensor, or with few: what its mask ran over by chance is not its own. 0 or 1,
+    int32 (T, V)."""
+    entries = votes.by_track.tocoo()
+    sensors = {sensor: index for index, sensor in enumerate(dict.fromkeys(sensor for sensor, _ in votes.tracks))}
+    of_track = np.array([sensors[sensor] for sensor, _ in votes.tracks], dtype=np.int64)
+    most = np.zeros((len(sensors), votes.by_track.shape[1]), dtype=np.int32)
+    place = of_track[entries.row], entries.col
+    np.maximum.at(most, place, entries.data)
+    kept = entries.data >= settings.claim_share * most[place]
+    ones = np.ones(int(kept.sum()), dtype=np.int32)
+    return coo_matrix((ones, (entries.row[kept], entries.col[kept])), shape=votes.by_track.shape).tocsr()
 
 
 def _winners(by_object: csr_matrix) -> tuple[Int64Array, NDArray[np.int32]]:
@@ -178,9 +234,20 @@ def _winners(by_object: csr_matrix) -> tuple[Int64Array, NDArray[np.int32]]:
     return owner, count
 
 
-def _one_object(body: slice, by_object: csc_matrix, owner: Int64Array, count: NDArray[np.int32], agreed: NDArray[np.bool_]) -> None:
-    """All of a moving body is one object: the one that most of its votes are for. Its cuboid is seldom so exact that each voxel finds out
-    by itself."""
+def _low_parts(scene: Reconstruction, votes: Votes, member: csr_matrix, owner: Int64Array, settings: FusionSettings) -> NDArray[np.bool_]:
+    """Voxels of the ground's height that most sweeps take for their owner's, bool (V,). Images are not asked: their masks run over."""
+    in_sweeps = np.array([sensor == LIDAR for sensor, _ in votes.tracks], dtype=np.int32)
+    entries = votes.by_track.tocoo()
+    in_sweep = coo_matrix((entries.data * in_sweeps[entries.row], (entries.row, entries.col)), shape=entries.shape).tocsr()
+    by_object = (member @ in_sweep).tocoo()
+    own = owner[by_object.col] == by_object.row
+    count = np.bincount(by_object.col[own], weights=by_object.data[own], minlength=len(scene))
+    return np.asarray(count >= np.maximum(1, settings.least_low * scene.hits))
+
+
+def _one_object(body: Int64Array, by_object: csc_matrix, owner: Int64Array, count: NDArray[np.int32], agreed: NDArray[np.bool_]) -> None:
+    """All voxels in a moving body's cuboid are one object's: the one that most of their votes are for. It is seldom so exact that each
+    voxel finds out by itself."""
     for_object = np.asarray(by_object[:, body].sum(axis=1)).ravel()
     if for_object.any():
         winner = int(for_object.argmax())
@@ -192,12 +259,29 @@ def _hanging_together(scene: Reconstruction, voxels: Int64Array, count: NDArray[
     """Without the pieces that lie apart and have few votes: what a mask showed past the object's edges."""
     if len(voxels) < 2:
         return voxels
+    part = np.searchsorted(scene.starts, voxels, side="right")
+    kept, weights = [], []
+    for index in np.unique(part):
+        own = voxels[part == index]
+        piece = _pieces(scene, int(index) - 1, own, settings)
+        kept.append((own, piece))
+        weights.append(np.bincount(piece, weights=count[own]))
+    most = max(float(weight.max()) for weight in weights)
+    chosen = [own[(weight >= settings.least_piece * most)[piece]] for (own, piece), weight in zip(kept, weights, strict=True)]
+    return np.asarray(np.concatenate(chosen), dtype=np.int64)
+
+
+def _pieces(scene: Reconstruction, part: int, voxels: Int64Array, settings: FusionSettings) -> Int64Array:
+    """Which voxels of one part (0 the static scene, else a body) hang together, numbered from 0, int64 (K,)."""
     places_m = scene.centers_m[voxels]
-    middle = np.median(places_m, axis=0)
-    nearest = min(float(np.linalg.norm(scene.clip.lidar_SE3_lidar(0, frame).translation_m - middle)) for frame in range(len(scene.clip)))
+    if part:
+        nearest = min(float(np.linalg.norm(cuboid.center_m)) for cuboid in scene.bodies[part - 1].cuboids.values())
+    else:
+        middle = np.median(places_m, axis=0)
+        nearest = min(
+            float(np.linalg.norm(scene.clip.lidar_SE3_lidar(0, frame).translation_m - middle)) for frame in range(len(scene.clip))
+        )
     gap_m = settings.gap_m + settings.gap_per_metre * nearest
     pairs = cKDTree(places_m).query_pairs(gap_m, output_type="ndarray")
     graph = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(voxels), len(voxels)))
-    _, piece = connected_components(graph, directed=False)
-    weight = np.bincount(piece, weights=count[voxels])
-    return np.asarray(voxels[(weight >= settings.least_piece * weight.max())[piece]], dtype=np.int64)
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)

@@ -14,6 +14,7 @@ from sam4d.data_engine.masklet_source import KnownMasklets, MaskletSource
 from sam4d.data_engine.pose_check import check_poses
 from sam4d.data_engine.reconstruction import Body, reconstruct
 from sam4d.data_engine.scene import voxel_scene
+from sam4d.data_engine.tracks_in_images import follow_in_images
 from sam4d.data_engine.transfer import masklets_of
 from sam4d.geometry import BoolArray
 from sam4d.predictor import Predictor
@@ -54,16 +55,21 @@ def generate_masklets(
     kept = kept or NothingKept()
     check_poses(clip)
     found = find_masklets(clip, predictor, labels, source, report, kept)
-    source = source or KnownMasklets(clip, found)
-    tracks = [Body(masklet.object_id, masklet.cuboids, _LidarMasks(masklet)) for masklet in found]
-    scene = reconstruct(clip, tracks, progress=partial(report, "building the scene"))
+    own_masks = source is None
+    if source is None:
+        source = KnownMasklets(clip, found)
+        bodies = tuple(Body(masklet.object_id, masklet.cuboids, _LidarMasks(masklet)) for masklet in found)
+    else:
+        followed = follow_in_images(found, clip, source, partial(report, "comparing sweeps and images"))
+        found, bodies = followed.masklets, followed.bodies
+    scene = reconstruct(clip, bodies, progress=partial(report, "building the scene"))
     votes = count_votes(scene, source, found, partial(report, "asking the images"))
     named = {masklet.object_id: masklet.label for masklet in found}
-    objects = sorted(fuse(scene, source, votes), key=lambda fused: -fused.score)
+    objects = sorted(fuse(scene, source, votes, own_masks=own_masks), key=lambda fused: -fused.score)
     objects = [replace(fused, label=fused.label or label_in_sweeps(fused, named, labels)) for fused in objects]
     if keep_scene is not None:
         keep_scene(voxel_scene(scene, objects))
-    masklets = masklets_of(objects, scene, source, predictor.open(clip), partial(report, "bringing objects back"), kept)
+    masklets = masklets_of(objects, scene, source, predictor.open(clip), found, partial(report, "bringing objects back"), kept)
     return with_cuboids(masklets, clip)
 
 

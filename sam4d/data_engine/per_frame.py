@@ -37,11 +37,12 @@ def generate_masklets_per_frame(
     kept = kept or NothingKept()
     clip = without_poses(clip)
     found = find_masklets(clip, predictor, labels, source, report, kept)
+    own_masks = source is None
     source = source or KnownMasklets(clip, found)
     named = {masklet.object_id: masklet.label for masklet in found}
     moments = []
     for frame_index in range(len(clip)):
-        moments.append(_moment(clip, frame_index, found, source))
+        moments.append(_moment(clip, frame_index, found, source, own_masks=own_masks))
         report("asking the images", frame_index + 1, len(clip))
     numbers = joined_over_frames([moment.objects for moment in moments])
     shown: dict[int, dict[int, ObjectMasks]] = {}
@@ -115,11 +116,11 @@ class _Moment:
     objects: tuple[FusedObject, ...]
 
 
-def _moment(clip: Clip, frame_index: int, found: Sequence[Masklet], source: MaskletSource) -> _Moment:
+def _moment(clip: Clip, frame_index: int, found: Sequence[Masklet], source: MaskletSource, *, own_masks: bool) -> _Moment:
     scene = reconstruct(clip.window(frame_index, 1), [])
     window = SourceWindow(source, frame_index)
     votes = count_votes(scene, window, list(_on(frame_index, found)))
-    return _Moment(scene, tuple(fuse(scene, window, votes)))
+    return _Moment(scene, tuple(fuse(scene, window, votes, own_masks=own_masks)))
 
 
 def _on(frame_index: int, found: Sequence[Masklet]) -> Iterator[Masklet]:

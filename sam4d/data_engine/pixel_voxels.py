@@ -45,12 +45,18 @@ class PixelVoxels:
         return np.asarray(whole[:height_px, :width_px])
 
 
-def pixel_voxels(camera: Camera, voxels: Int64Array, places_m: Float32Array, voxel_m: float) -> PixelVoxels:
+def pixel_voxels(
+    camera: Camera, voxels: Int64Array, places_m: Float32Array, voxel_m: float, others_m: Float32Array | None = None
+) -> PixelVoxels:
     """Look at voxels from a camera.
 
     Args:
         voxels: int64 (K,); places_m: their middles in the frame's LiDAR frame, float32 (K, 3).
+        others_m: what else stands there on this frame and hides what is behind it, float32 (M, 3).
     """
+    if others_m is not None:
+        voxels = np.concatenate([voxels, np.full(len(others_m), -1, dtype=np.int64)])
+        places_m = np.concatenate([places_m, others_m.astype(np.float32)])
     pixels, depth_m, inside = camera.project(places_m)
     rows = np.flatnonzero(inside & (depth_m > 2 * voxel_m))
     voxels, pixels, depth_m = voxels[rows], pixels[rows].astype(np.float32), depth_m[rows].astype(np.float32)
@@ -63,7 +69,8 @@ def pixel_voxels(camera: Camera, voxels: Int64Array, places_m: Float32Array, vox
     _, first = _splat(columns[visible], lines[visible], half_px[visible], depth_m[visible], shape)
     seen = voxels[visible]
     first_voxel = np.where(first >= 0, seen[np.maximum(first, 0)] if len(seen) else -1, -1)
-    return PixelVoxels(scale, seen, pixels[visible], first_voxel)
+    known = seen >= 0
+    return PixelVoxels(scale, seen[known], pixels[visible][known], first_voxel)
 
 
 def _splat(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from sam4d.data_engine.visibility import SweepRanges
 from sam4d.data_engine.voxels import Float32Array, Int64Array, rows_of, voxel_centers, voxel_keys
 from sam4d.geometric.scene import FrameScene
-from sam4d.geometry import SE3, BoolArray
+from sam4d.geometry import SE3, BoolArray, wrap_angle
 from sam4d.structures import Clip, Cuboid, Masklet
 
 MOVING_M = 1.0
 """Net motion of a track, below which it is part of the scene."""
 EMPTIED_SHARE = 0.4
 LEAST_EMPTIED = 3
+LEAST_FRAMES = 3
+"""Of a track, to be a body: on two anything may be taken for anything."""
 CARRIED_FRAMES = 2
 
 
@@ -31,7 +33,7 @@ class ReconstructionSettings:
     """
 
     voxel_m: float = 0.15
-    reach_m: float = 75.0
+    reach_m: float = 100.0
     body_margin_m: float = 0.3
     least_empty: int = 2
 
@@ -176,9 +178,18 @@ def moving_bodies(clip: Clip, tracks: Sequence[Body], ranges: Sequence[SweepRang
 
 
 def _carried_on(track: Body, clip: Clip) -> Body:
-    """With the frames around its own on which it was lost, at its last speed: it leaves its points there all the same."""
+    """With the frames between and around its own on which it was lost: it leaves its points there all the same. Between them it goes
+    straight on, around them at its last speed."""
     cuboids = dict(track.cuboids)
     frames = sorted(cuboids)
+    for before, after in pairwise(frames):
+        ends = [cuboids[frame].moved(clip.lidar_SE3_lidar(0, frame)) for frame in (before, after)]
+        way_m = np.array(ends[1].center_m) - np.array(ends[0].center_m)
+        turn_rad = wrap_angle(ends[1].yaw_rad - ends[0].yaw_rad)
+        for frame in range(before + 1, after):
+            part = (frame - before) / (after - before)
+            there = replace(ends[0].moved(SE3(np.eye(3), part * way_m)), yaw_rad=wrap_angle(ends[0].yaw_rad + part * turn_rad))
+            cuboids[frame] = there.moved(clip.lidar_SE3_lidar(frame, 0))
     for end, before, step in ((frames[-1], frames[-2], 1), (frames[0], frames[1], -1)):
         first_SE3_end, first_SE3_before = clip.lidar_SE3_lidar(0, end), clip.lidar_SE3_lidar(0, before)
         speed_m = (first_SE3_end.apply(np.array(cuboids[end].center_m)) - first_SE3_before.apply(np.array(cuboids[before].center_m))) / abs(
@@ -195,7 +206,7 @@ def _carried_on(track: Body, clip: Clip) -> Body:
 
 def _has_left(track: Body, clip: Clip, ranges: Sequence[SweepRanges]) -> bool:
     frames = sorted(track.cuboids)
-    if len(frames) < 2:
+    if len(frames) < min(LEAST_FRAMES, len(clip)) or len(frames) < 2:
         return False
     first, last = frames[0], frames[-1]
     ends = [clip.lidar_SE3_lidar(0, frame).apply(np.array(track.cuboids[frame].center_m)) for frame in (first, last)]
@@ -260,11 +271,11 @@ def _carved(
     settings: ReconstructionSettings,
     report: Callable[[int, int], None],
 ) -> BoolArray:
-    """Which static voxels more sweeps saw empty than hit. The ground stays: rays graze it."""
+    """Which static voxels more sweeps saw through than hit. The ground stays: rays graze it."""
     empty = np.zeros(len(centers_m), dtype=np.int32)
     standing = np.flatnonzero(~is_ground)
     for frame_index, sweep in enumerate(ranges):
         places_m = clip.lidar_SE3_lidar(frame_index, 0).apply(centers_m[standing])
-        empty[standing] += sweep.seen_empty(places_m)
+        empty[standing] += sweep.seen_through(places_m)
         report(2 * len(clip) + frame_index + 1, 3 * len(clip))
     return np.asarray((empty >= settings.least_empty) & (empty > hits))

@@ -31,10 +31,14 @@ def masklets_of(
     scene: Reconstruction,
     source: MaskletSource,
     session: Session,
+    point_masklets: Sequence[Masklet] = (),
     progress: Callable[[int, int], None] | None = None,
     kept: KeptWork | None = None,
 ) -> list[Masklet]:
     """Every object on every frame that shows it, numbered from 1 in the order given; without cuboids. Each frame is a step to keep.
+
+    Args:
+        point_masklets: those of the sweeps that were fused.
 
     A camera's mask is the source's own where it agrees with the object's points. Where it does not, or is missing, `session` finds the
     pixels of the points, and where the sweep has none, the voxels that the camera sees are painted.
@@ -46,7 +50,7 @@ def masklets_of(
     shown: list[dict[int, ObjectMasks]] = [{} for _ in objects]
     kept = kept or NothingKept()
     for frame_index in range(len(scene.clip)):
-        make = partial(_shown_on, objects, owner, scene, source, session, frame_index)
+        make = partial(_shown_on, objects, owner, scene, source, session, point_masklets, frame_index)
         for masklet in kept.masklets(f"frame-{frame_index:06d}", scene.clip, make):
             shown[masklet.object_id - 1] |= masklet.masks
         report(frame_index + 1, len(scene.clip))
@@ -59,11 +63,12 @@ def _shown_on(
     scene: Reconstruction,
     source: MaskletSource,
     session: Session,
+    point_masklets: Sequence[Masklet],
     frame_index: int,
 ) -> list[Masklet]:
     """The objects that one frame shows, on this frame alone."""
     frame = scene.clip.frames[frame_index]
-    owner_of_point = owner[scene.voxels_of_points(frame_index, frame.load_sweep().points_m)]
+    owner_of_point = owners_of_points(objects, owner, scene, source, point_masklets, frame_index)
     cameras = _camera_masks(objects, owner, owner_of_point, scene, source, session, frame_index, frame)
     shown = []
     for index, fused in enumerate(objects):
@@ -77,6 +82,43 @@ def _shown_on(
                 masks[camera] = np.zeros((size.height_px, size.width_px), dtype=np.bool_)
         shown.append(Masklet(index + 1, fused.label, {frame_index: ObjectMasks(index + 1, frame_index, masks, lidar_mask, fused.score)}))
     return shown
+
+
+def owners_of_points(
+    objects: Sequence[FusedObject],
+    owner: NDArray[np.int64],
+    scene: Reconstruction,
+    source: MaskletSource,
+    point_masklets: Sequence[Masklet],
+    frame_index: int,
+) -> NDArray[np.int64]:
+    """The object that each point of a frame's sweep is part of, int64 (N,), -1 for none.
+
+    Args:
+        owner: of each voxel and, as last, of no voxel, int64 (V + 1,).
+
+    Points without a voxel were where other sweeps saw nothing: something that comes and goes. It is what the frame's own masklets
+    say, those of the sweep before those of the images.
+    """
+    frame = scene.clip.frames[frame_index]
+    points_m = frame.load_sweep().points_m
+    voxels = scene.voxels_of_points(frame_index, points_m)
+    owner_of_point = owner[voxels]
+    left = np.flatnonzero((voxels < 0) & np.isfinite(points_m).all(axis=1))
+    object_of = {track: index for index, fused in enumerate(objects) for track in fused.tracks}
+    said = np.full(len(left), -1, dtype=np.int64)
+    for camera in frame.load_images:
+        pixels, _, inside = scene.clip.cameras[camera].project(points_m[left])
+        columns, lines = pixels[inside].astype(np.int64).T
+        tracks, which = np.unique(source.tracks_in(frame_index, camera)[lines, columns], return_inverse=True)
+        named = np.array([object_of.get((camera, int(track)), -1) for track in tracks], dtype=np.int64)[which.ravel()]
+        said[inside] = np.where(named >= 0, named, said[inside])
+    for masklet in point_masklets:
+        masks = masklet.masks.get(frame_index)
+        if masks is not None and (LIDAR, masklet.object_id) in object_of:
+            said[masks.lidar_mask[left]] = object_of[LIDAR, masklet.object_id]
+    owner_of_point[left] = said
+    return owner_of_point
 
 
 def _camera_masks(

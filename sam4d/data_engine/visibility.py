@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +30,20 @@ class SweepRanges:
     def seen_empty(self, places_m: NDArray[np.floating]) -> BoolArray:
         """Which places (K, 3), LiDAR frame, every return in their direction lies behind, bool (K,)."""
         return self._beyond_m(places_m) > MARGIN_M
+
+    def seen_through(self, places_m: NDArray[np.floating]) -> BoolArray:
+        """Which places (K, 3), LiDAR frame, are empty, and so is what lies around them in the neighbouring directions, bool (K,).
+
+        Beams that pass a far object at an arm's length say nothing of its edge: what is that near to a return is not empty.
+        """
+        through = self.seen_empty(places_m)
+        candidates = np.flatnonzero(through)
+        bins, ranges_m = _directions(np.asarray(places_m)[candidates])
+        for up, around in product((-1, 0, 1), repeat=2):
+            row = np.clip(bins // AZIMUTH_BINS + up, 0, ELEVATION_BINS - 1)
+            beside = row * AZIMUTH_BINS + (bins + around) % AZIMUTH_BINS
+            through[candidates[np.abs(self._nearest_m[beside] - ranges_m) <= MARGIN_M]] = False
+        return through
 
     def seen_filled(self, places_m: NDArray[np.floating]) -> BoolArray:
         """Which places (K, 3), LiDAR frame, a return lies at, bool (K,). What is neither empty nor filled is hidden, or nobody knows."""

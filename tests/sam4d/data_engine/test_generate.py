@@ -43,7 +43,13 @@ def test_fused_masklets_beat_projected_ones_and_agree_between_the_sensors(street
     for frame_index in range(len(street.clip)):
         owners = sum(masklet.masks[frame_index].lidar_mask.astype(int) for masklet in masklets if frame_index in masklet.masks)
         assert np.max(owners) <= 1
-    assert list(steps) == ["looking for objects", "building the scene", "asking the images", "bringing objects back"]
+    assert list(steps) == [
+        "looking for objects",
+        "comparing sweeps and images",
+        "building the scene",
+        "asking the images",
+        "bringing objects back",
+    ]
     for done in steps.values():
         assert done[-1][0] == done[-1][1]
         assert done == sorted(done)

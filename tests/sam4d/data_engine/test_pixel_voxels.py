@@ -53,3 +53,12 @@ def test_a_camera_that_sees_nothing() -> None:
     table = pixel_voxels(CAMERA, np.arange(len(behind)), behind.astype(np.float32), VOXEL_M)
     assert len(table.voxels) == 0
     assert (table.first_voxel == -1).all()
+
+
+def test_what_has_no_voxel_hides_what_is_behind_it() -> None:
+    behind, before = plane(8.0, 1.0), plane(4.0, 1.0)
+    free = pixel_voxels(CAMERA, np.arange(len(behind)), behind, VOXEL_M)
+    hidden = pixel_voxels(CAMERA, np.arange(len(behind)), behind, VOXEL_M, before)
+    assert len(free.voxels) > 100
+    assert len(hidden.voxels) == 0
+    assert (hidden.first_voxel == -1).all()

@@ -29,3 +29,13 @@ def test_what_returns_nothing_and_no_return_at_all_say_nothing() -> None:
 def test_of_two_returns_in_one_direction_the_nearer_counts() -> None:
     ranges = SweepRanges(np.concatenate([wall(10.0), wall(6.0)]))
     assert ranges.seen_empty(np.array([[8.0, 0.0, 0.0], [4.0, 0.0, 0.0]])).tolist() == [False, True]
+
+
+def test_what_lies_beside_a_far_thing_is_not_seen_through() -> None:
+    y, z = np.meshgrid(np.arange(-1, 1, 0.25), np.arange(-0.8, 0.8, 0.4))
+    thing = np.column_stack([np.full(y.size, 60.0), y.ravel(), z.ravel()])
+    ranges = SweepRanges(np.concatenate([thing, 9 * wall(10.0)]))
+    edge, free = [[60.0, 0.95, 0.0]], [[60.0, 3.0, 0.0]]
+    assert ranges.seen_empty(np.array(edge)).all()
+    assert not ranges.seen_through(np.array(edge)).any()
+    assert ranges.seen_through(np.array(free)).all()
