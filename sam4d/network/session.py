@@ -35,9 +35,6 @@ from sam4d.structures import LIDAR, BoxPrompt, Clip, Float32Array, FrameMasks, M
 POINTS_SEEN = 3
 """A camera that sees fewer of an object's points does not show it."""
 
-TIDY_EVERY = 4
-"""Frames that are followed before memory is tidied."""
-
 OBJECTS_AT_ONCE = 8
 """Objects in one batch; more take their turns, so that memory is bounded."""
 
@@ -219,7 +216,7 @@ class NetworkSession:
         for object_id in object_ids:
             self._objects[object_id].passed[frame_index] = reverse
         self._forget()
-        if due and self._steps % TIDY_EVERY == 0:
+        if due:
             give_back_free_memory()
 
     def _encode_for(self, due: Sequence[_Following], frame_index: int) -> None:
@@ -227,6 +224,8 @@ class NetworkSession:
         frame = self._encoded.frame(frame_index)
         for camera in sorted({camera for each in due for camera in each.recalls}):
             frame.encoded(camera)
+        # What encoding left free is elsewhere and in other sizes than what comes next takes: both at once would be the peak.
+        give_back_free_memory()
 
     def _carry(self, model: Sam4D, due: Sequence[_Following], frame_index: int) -> dict[int, FrameAnswer]:
         """The objects' answers on the frame, and what is remembered of them."""
