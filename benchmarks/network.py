@@ -104,7 +104,7 @@ def peak_mb() -> float:
 
 
 class FramePeak:
-    """The most memory that was resident since it was last asked, MB. Where the system does not count it (Linux does): since the process began."""
+    """The most memory that was resident since it was last asked, MB; where the system cannot say (Linux can), since the process began."""
 
     def __init__(self) -> None:
         self.read_mb()

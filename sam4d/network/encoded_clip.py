@@ -17,6 +17,7 @@ from sam4d.geometry import SE3, BoolArray
 from sam4d.modeling.encoded_frame import CameraFeatures, EncodedFrame, LidarFeatures
 from sam4d.modeling.mask_selection import ABSENT_LOGIT
 from sam4d.modeling.sam4d import Sam4D
+from sam4d.network.kept_apart import keep_apart
 from sam4d.structures import Camera, Clip, Float32Array, Frame, InputError, UInt8Array
 
 FirstT = TypeVar("FirstT")
@@ -76,11 +77,12 @@ class FrameOfClip:
             if camera not in self._passes:
                 image = self._image(camera)
                 if self._lidar is None:
-                    swept, features = self._network.both(self._encode_sweep, lambda: self._encode_camera(image, camera))
-                    self._lidar = swept
+                    self._lidar, features = self._network.both(self._encode_sweep, lambda: self._encode_camera(image, camera))
+                    keep_apart((self._lidar, features))
                 else:
-                    swept, features = self._lidar, self._encode_camera(image, camera)
-                self._passes[camera] = EncodedFrame(features, swept, self.world_SE3_lidar)
+                    features = self._encode_camera(image, camera)
+                    keep_apart(features)
+                self._passes[camera] = EncodedFrame(features, self._lidar, self.world_SE3_lidar)
             return self._passes[camera]
 
     def _encode_camera(self, image: UInt8Array, camera: str) -> CameraFeatures:

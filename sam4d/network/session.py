@@ -26,6 +26,7 @@ from sam4d.modeling.sam4d import Sam4D
 from sam4d.network.asked_passes import Clicks, asked_passes
 from sam4d.network.encoded_clip import EncodedClip, FrameOfClip, Network, fused_logits
 from sam4d.network.free_memory import give_back_free_memory
+from sam4d.network.kept_apart import keep_apart
 from sam4d.network.masks import filled_masks, object_masks, sample_of, spread_points
 from sam4d.network.tracked_object import Basis, FrameAnswer, TrackedObject, frames_of
 from sam4d.prompt_checks import check_prompts, needs_a_beginning, no_such_object, pass_frames, says_where
@@ -34,6 +35,9 @@ from sam4d.structures import LIDAR, BoxPrompt, Clip, Float32Array, FrameMasks, M
 
 POINTS_SEEN = 3
 """A camera that sees fewer of an object's points does not show it."""
+
+TIDY_EVERY = 4
+"""Frames that are followed before memory is tidied."""
 
 OBJECTS_AT_ONCE = 8
 """Objects in one batch; more take their turns, so that memory is bounded."""
@@ -216,7 +220,7 @@ class NetworkSession:
         for object_id in object_ids:
             self._objects[object_id].passed[frame_index] = reverse
         self._forget()
-        if due:
+        if due and self._steps % TIDY_EVERY == 0:
             give_back_free_memory()
 
     def _encode_for(self, due: Sequence[_Following], frame_index: int) -> None:
@@ -224,8 +228,6 @@ class NetworkSession:
         frame = self._encoded.frame(frame_index)
         for camera in sorted({camera for each in due for camera in each.recalls}):
             frame.encoded(camera)
-        # What encoding left free is elsewhere and in other sizes than what comes next takes: both at once would be the peak.
-        give_back_free_memory()
 
     def _carry(self, model: Sam4D, due: Sequence[_Following], frame_index: int) -> dict[int, FrameAnswer]:
         """The objects' answers on the frame, and what is remembered of them."""
@@ -263,6 +265,7 @@ class NetworkSession:
                 batch = members[first : first + OBJECTS_AT_ONCE]
                 features = self._conditioned(model, frame, camera, recall, [self._objects[object_id] for object_id in batch])
                 answers = model.decode(encoded, features, nothing_said, ambiguous=True)
+                keep_apart(answers)
                 for index, object_id in enumerate(batch):
                     decoded[object_id][camera] = answers.of_object(index)
         return decoded
@@ -381,6 +384,7 @@ def _remember_together(model: Sam4D, frame: FrameOfClip, answers: Mapping[int, M
         for first in range(0, len(members), OBJECTS_AT_ONCE):
             batch = members[first : first + OBJECTS_AT_ONCE]
             together = model.remember(frame.encoded(camera), Decoded.join([answers[object_id][camera] for object_id in batch]))
+            keep_apart((together.camera, together.lidar))
             for index, object_id in enumerate(batch):
                 memories[object_id][camera] = together.of_object(index)
     return memories

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import types
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +18,7 @@ from sam4d.network.encoded_clip import EncodedClip
 from sam4d.network.predictor import NetworkPredictor
 from sam4d.network.session import NetworkSession
 from sam4d.simulation import SyntheticDrive
+from tests.sam4d.network.test_free_memory import resident_mb
 
 pytestmark = pytest.mark.slow
 
@@ -137,7 +139,15 @@ def test_what_is_remembered_is_bounded(untrained: NetworkPredictor, small_drive:
     clip = replace(small_drive.clip, cameras={"front": small_drive.clip.cameras["front"]}, frames=frames)
     session = NetworkSession(untrained, EncodedClip(untrained, clip, 2), memory_bytes=0)
     session.add_prompt(click(truth))
-    found = [frame.objects[1] for frame in session.propagate(1)]
+    found, held, resident = [], [], []
+    for frame in session.propagate(1):
+        found.append(frame.objects[1])
+        held.append(sum(_buffers(session).values()))
+        resident.append(resident_mb())
+    # Of frames 1 to 11 the last look at no more frames than that after nine: flat from there on.
+    assert held[-1] < held[-3] + 1_000_000
+    if sys.platform == "linux":
+        assert resident[-1] < resident[-3] + 25
     kept = session._objects[1].tracked
     assert max(kept) == 11
     assert len(kept) <= 8, "the frames that the last one looked at"
