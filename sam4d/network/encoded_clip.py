@@ -77,12 +77,13 @@ class FrameOfClip:
             if camera not in self._passes:
                 image = self._image(camera)
                 if self._lidar is None:
-                    self._lidar, features = self._network.both(self._encode_sweep, lambda: self._encode_camera(image, camera))
-                    keep_apart((self._lidar, features))
+                    swept, features = self._network.both(self._encode_sweep, lambda: self._encode_camera(image, camera))
+                    keep_apart((swept, features))
+                    self._lidar = swept
                 else:
-                    features = self._encode_camera(image, camera)
+                    swept, features = self._lidar, self._encode_camera(image, camera)
                     keep_apart(features)
-                self._passes[camera] = EncodedFrame(features, self._lidar, self.world_SE3_lidar)
+                self._passes[camera] = EncodedFrame(features, swept, self.world_SE3_lidar)
             return self._passes[camera]
 
     def _encode_camera(self, image: UInt8Array, camera: str) -> CameraFeatures:

@@ -21,9 +21,10 @@ ALIGNED_BYTES = 64
 
 
 def keep_apart(kept: object) -> None:
-    """Move the CPU's tensors of a dataclass, however deep, to a memory map of their own, which is given back with the last of them.
+    """Move the CPU's tensors in dataclasses, cells and sequences, however deep, to a memory map of their own, in place.
 
-    In place, within inference mode; tensors that share memory go on sharing it. On systems other than Linux nothing happens.
+    It is given back with the last of them. Tensors that share memory go on sharing it. Within inference mode. On systems other than
+    Linux nothing happens.
     """
     if sys.platform != "linux":
         return
