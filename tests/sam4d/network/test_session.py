@@ -176,8 +176,9 @@ def _buffers(root: object) -> dict[int, int]:
         elif isinstance(thing, np.ndarray):
             while isinstance(thing.base, np.ndarray):
                 thing = thing.base
-            if isinstance(thing.base, torch.Tensor):
-                waiting.append(thing.base)
+            base: object = thing.base
+            if isinstance(base, torch.Tensor):
+                waiting.append(base)
             else:
                 found.setdefault(thing.__array_interface__["data"][0], thing.nbytes)
         else:
