@@ -119,6 +119,8 @@ class MinkUNet34(nn.Module):
             raise InputError("sweep", "points that reach over more than 5 m on every axis", f"a grid of {len(cells)} voxels")
         stride8 = self.decoder[0](stride16, skip8)
         stride4 = self.decoder[1](stride8, skip4)
+        for level in (cells, *(each.cells for each in levels)):
+            level.forget_neighbours()
         return LidarPyramid(stride4, stride8, stride16, _mean_positions(sweep, stride16.cells))
 
 

@@ -28,7 +28,8 @@ class FramePlace:
 
     @classmethod
     def of(cls, frame: EncodedFrame) -> FramePlace:
-        return cls(frame.world_SE3_lidar, frame.camera.rays, frame.lidar.positions_m)
+        # A copy, since memories stay longer than the frame's features, whose memory may be one.
+        return cls(frame.world_SE3_lidar, frame.camera.rays, frame.lidar.positions_m.clone())
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,20 +16,29 @@ POSITION_WEIGHT = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Remembered:
-    """What is looked at: contents float32 (B, K, 256) and their position encodings (B or 1, K, 256). B = 1 serves every object."""
+    """What is looked at: contents and keys, which are contents with positions, float32 (B, K, 256). B = 1 serves every object."""
 
     contents: Tensor
-    positions: Tensor
+    keys: Tensor
 
-    @staticmethod
-    def join(*parts: Remembered) -> Remembered:
+    @classmethod
+    def placed(cls, contents: Tensor, positions: Tensor) -> Remembered:
+        """Contents (B, K, 256) with their position encodings (B or 1, K, 256), which belong to the keys only."""
+        return cls(contents, contents + positions)
+
+    @classmethod
+    def join(cls, parts: Sequence[Remembered]) -> Remembered:
         """One after the other along K."""
 
         def joined(tensors: Sequence[Tensor]) -> Tensor:
             batch = max(len(tensor) for tensor in tensors)
             return torch.cat([tensor.expand(batch, -1, -1) for tensor in tensors], dim=1)
 
-        return Remembered(joined([part.contents for part in parts]), joined([part.positions for part in parts]))
+        return cls(joined([part.contents for part in parts]), joined([part.keys for part in parts]))
+
+    def part(self, start: int, stop: int) -> Remembered:
+        """What lies in [start, stop) along K, not copied."""
+        return Remembered(self.contents[:, start:stop], self.keys[:, start:stop])
 
 
 class MemoryCrossAttention(Attention):
@@ -85,8 +94,7 @@ class MemoryAttention(nn.Module):
     def forward(self, features: Tensor, positions: Tensor, memory: Remembered) -> Tensor:
         """Raw top-level features (1 or B, L, C), their position encoding (1, L, C), memory with B objects -> (B, L, C)."""
         features = features + POSITION_WEIGHT * positions
-        keys = memory.contents + memory.positions  # positions belong to the keys only
         for layer in self.layers:
-            features = layer(features, keys, memory.contents)
+            features = layer(features, memory.keys, memory.contents)
         conditioned: Tensor = self.norm(features)
         return conditioned

@@ -115,14 +115,11 @@ class Sam4D(nn.Module):
             memories: at least the frames that `recall` names.
         """
         attention = self.pure_model.fusion.memory_attention
-        remembered = [self._remembered(frame, memories[index], t_pos) for index, t_pos in recall.memories]
-        remembered += [self._pointers(frame, memories[index], distance / recall.pointer_span) for index, distance in recall.pointers]
-        # Each sensor also looks at the other one's present raw features, which are the same for every object.
-        camera_now = Remembered(frame.camera.tokens, frame.camera.positions)
-        lidar_now = Remembered(frame.lidar.tokens, frame.lidar.positions)
+        seen = self._in_sight(frame, recall, memories)
+        camera_count, lidar_count, count = frame.camera.tokens.shape[1], frame.lidar.tokens.shape[1], seen.keys.shape[1]
         return ConditionedFeatures(
-            attention(frame.camera.tokens, frame.camera.positions, Remembered.join(*remembered, lidar_now)),
-            attention(frame.lidar.tokens, frame.lidar.positions, Remembered.join(*remembered, camera_now)),
+            attention(frame.camera.tokens, frame.camera.positions, seen.part(0, count - camera_count)),
+            attention(frame.lidar.tokens, frame.lidar.positions, seen.part(lidar_count, count)),
         )
 
     def encode_prompts(
@@ -198,6 +195,17 @@ class Sam4D(nn.Module):
             decoded.lidar_pointer,
         )
 
+    def _in_sight(self, frame: EncodedFrame, recall: Recall, memories: Memories) -> Remembered:
+        """What both sensors look at, once: the LiDAR's present raw features, all that is remembered, the camera's present raw features.
+
+        Each sensor also looks at the other one's present features, which are the same for every object, and not at its own.
+        """
+        parts = [Remembered.placed(frame.lidar.tokens, frame.lidar.positions)]
+        parts += [self._remembered(frame, memories[index], t_pos) for index, t_pos in recall.memories]
+        parts += [self._pointers(frame, memories[index], distance / recall.pointer_span) for index, distance in recall.pointers]
+        parts += [Remembered.placed(frame.camera.tokens, frame.camera.positions)]
+        return Remembered.join(parts)
+
     def _remembered(self, frame: EncodedFrame, memory: FrameMemory, t_pos: int) -> Remembered:
         """Both sensors' memories of a frame, placed where they are now: B objects, 2304 + M of them; rounded as the released model does."""
         encoding, place = self.union_pe_func, memory.place
@@ -208,14 +216,14 @@ class Sam4D(nn.Module):
         camera_positions = frame.camera.sine.bfloat16().float() + encoding.shared_of_rays(place.rays.moved(current_SE3_past))
         lidar_positions = encoding.lidar_sine(lidar_m).bfloat16().float() + encoding.shared_of_positions(lidar_m)
         positions = torch.cat([camera_positions, lidar_positions[None]], dim=1) + self.maskmem_tpos_enc[RECENT_FRAMES - t_pos]
-        return Remembered(torch.cat([memory.camera, memory.lidar], dim=1).float(), positions)
+        return Remembered.placed(torch.cat([memory.camera, memory.lidar], dim=1).float(), positions)
 
     def _pointers(self, frame: EncodedFrame, memory: FrameMemory, distance: float) -> Remembered:
         """Both sensors' pointers of a frame, at a distance in time of 0 to 1: B objects, 2 of them."""
         motion = motion_vector(frame.world_SE3_lidar.inverse() @ memory.place.world_SE3_lidar).to(self.device)
         position = self.head.obj_ptr_tpos_proj(distance_sine(torch.tensor([distance], device=self.device)))
         position = position + self.ego_pose_encoder(motion[None])
-        return Remembered(torch.stack([memory.camera_pointer, memory.lidar_pointer], dim=1), position[None].expand(-1, 2, -1))
+        return Remembered.placed(torch.stack([memory.camera_pointer, memory.lidar_pointer], dim=1), position[None].expand(-1, 2, -1))
 
 
 def _limited(logits: Tensor | None) -> Tensor | None:

@@ -113,6 +113,10 @@ class Cells:
             self._neighbours[kernel_size] = tuple(self._find_neighbours(kernel_size))
         return self._neighbours[kernel_size]
 
+    def forget_neighbours(self) -> None:
+        """Where no further convolution on these cells is expected; one that comes finds them again."""
+        self._neighbours.clear()
+
     def coarser(self, stride: int) -> CoarserCells:
         """The cells after a convolution with stride = kernel size, divided by the stride and sorted.
 

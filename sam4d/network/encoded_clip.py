@@ -17,6 +17,7 @@ from sam4d.geometry import SE3, BoolArray
 from sam4d.modeling.encoded_frame import CameraFeatures, EncodedFrame, LidarFeatures
 from sam4d.modeling.mask_selection import ABSENT_LOGIT
 from sam4d.modeling.sam4d import Sam4D
+from sam4d.network.kept_apart import keep_apart
 from sam4d.structures import Camera, Clip, Float32Array, Frame, InputError, UInt8Array
 
 FirstT = TypeVar("FirstT")
@@ -77,9 +78,11 @@ class FrameOfClip:
                 image = self._image(camera)
                 if self._lidar is None:
                     swept, features = self._network.both(self._encode_sweep, lambda: self._encode_camera(image, camera))
+                    keep_apart((swept, features))
                     self._lidar = swept
                 else:
                     swept, features = self._lidar, self._encode_camera(image, camera)
+                    keep_apart(features)
                 self._passes[camera] = EncodedFrame(features, swept, self.world_SE3_lidar)
             return self._passes[camera]
 
@@ -109,7 +112,10 @@ class FrameOfClip:
         return rows
 
     def logits_of_sweep(self, logits: Tensor) -> Float32Array:
-        """Likewise, float32."""
+        """Likewise, float32; not copied where every row of the sweep is finite and the logits are on the CPU."""
+        if self.finite.all():
+            whole: Float32Array = logits.float().cpu().numpy()
+            return whole
         rows = np.full(len(self.finite), ABSENT_LOGIT, dtype=np.float32)
         rows[self.finite] = logits.float().cpu().numpy()
         return rows

@@ -1,7 +1,6 @@
 """Freed memory goes back to the operating system.
 
-Memories of frames, which stay, lie among what a frame's computation takes for a moment. glibc keeps such gaps for itself: over a drive of
-60 frames half a gigabyte, of which nothing is in use.
+glibc keeps for itself what a frame's computation took for a moment: a third of a gigabyte, of which nothing is in use between frames.
 """
 
 from __future__ import annotations

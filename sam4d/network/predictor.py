@@ -24,7 +24,7 @@ FirstT = TypeVar("FirstT")
 SecondT = TypeVar("SecondT")
 
 MEGABYTE = 1024 * 1024
-MEMORY_BYTES = {"cpu": 128 * MEGABYTE, "cuda": 2048 * MEGABYTE}
+MEMORY_BYTES = {"cpu": 48 * MEGABYTE, "cuda": 2048 * MEGABYTE}
 """What a session may remember beyond the frames that attention reaches at the moment."""
 
 FRAMES_KEPT = {"cpu": 4, "cuda": 24}

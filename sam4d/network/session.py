@@ -26,6 +26,7 @@ from sam4d.modeling.sam4d import Sam4D
 from sam4d.network.asked_passes import Clicks, asked_passes
 from sam4d.network.encoded_clip import EncodedClip, FrameOfClip, Network, fused_logits
 from sam4d.network.free_memory import give_back_free_memory
+from sam4d.network.kept_apart import keep_apart
 from sam4d.network.masks import filled_masks, object_masks, sample_of, spread_points
 from sam4d.network.tracked_object import Basis, FrameAnswer, TrackedObject, frames_of
 from sam4d.prompt_checks import check_prompts, needs_a_beginning, no_such_object, pass_frames, says_where
@@ -264,6 +265,7 @@ class NetworkSession:
                 batch = members[first : first + OBJECTS_AT_ONCE]
                 features = self._conditioned(model, frame, camera, recall, [self._objects[object_id] for object_id in batch])
                 answers = model.decode(encoded, features, nothing_said, ambiguous=True)
+                keep_apart(answers)
                 for index, object_id in enumerate(batch):
                     decoded[object_id][camera] = answers.of_object(index)
         return decoded
@@ -382,6 +384,7 @@ def _remember_together(model: Sam4D, frame: FrameOfClip, answers: Mapping[int, M
         for first in range(0, len(members), OBJECTS_AT_ONCE):
             batch = members[first : first + OBJECTS_AT_ONCE]
             together = model.remember(frame.encoded(camera), Decoded.join([answers[object_id][camera] for object_id in batch]))
+            keep_apart((together.camera, together.lidar))
             for index, object_id in enumerate(batch):
                 memories[object_id][camera] = together.of_object(index)
     return memories

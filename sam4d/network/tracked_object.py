@@ -53,7 +53,9 @@ class FrameAnswer:
         arrays += [decoded.lidar_logits for decoded in [*self.passes.values()][:1]]
         for memory in self.memories.values():
             arrays += [memory.camera, memory.lidar, memory.place.lidar_positions_m, memory.place.rays.directions]
-        return sum(array.nbytes for array in arrays)
+        # Logits of the answer and of its masks may be the same memory.
+        buffers = {array.data_ptr() if isinstance(array, Tensor) else array.ctypes.data: array.nbytes for array in arrays}
+        return sum(buffers.values())
 
 
 @dataclass(eq=False)

@@ -137,7 +137,12 @@ def test_what_is_remembered_is_bounded(untrained: NetworkPredictor, small_drive:
     clip = replace(small_drive.clip, cameras={"front": small_drive.clip.cameras["front"]}, frames=frames)
     session = NetworkSession(untrained, EncodedClip(untrained, clip, 2), memory_bytes=0)
     session.add_prompt(click(truth))
-    found = [frame.objects[1] for frame in session.propagate(1)]
+    found, held = [], []
+    for frame in session.propagate(1):
+        found.append(frame.objects[1])
+        held.append(sum(_buffers(session).values()))
+    # Of frames 1 to 11 the last look at no more frames than that after nine: flat from there on.
+    assert held[-1] < held[-3] + 1_000_000
     kept = session._objects[1].tracked
     assert max(kept) == 11
     assert len(kept) <= 8, "the frames that the last one looked at"
@@ -171,7 +176,11 @@ def _buffers(root: object) -> dict[int, int]:
         elif isinstance(thing, np.ndarray):
             while isinstance(thing.base, np.ndarray):
                 thing = thing.base
-            found.setdefault(thing.__array_interface__["data"][0], thing.nbytes)
+            base: object = thing.base
+            if isinstance(base, torch.Tensor):
+                waiting.append(base)
+            else:
+                found.setdefault(thing.__array_interface__["data"][0], thing.nbytes)
         else:
             waiting.extend(gc.get_referents(thing))
     return found
