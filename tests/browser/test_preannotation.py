@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from backend.preannotate import preannotate
-from backend.proposing import propose_regions
+from backend.proposing import WindowProposer, propose_regions
 from converters.label_config import parse_label_config
 from converters.tasks import parse_task_data
 from sam4d.predictor import build_predictor
@@ -24,7 +24,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900), p
 @pytest.mark.parametrize("project", [2], indirect=True, ids=["two-frames-per-task"])
 def test_prediction_submitted_untouched_is_exported_exactly(labelling: LabellingPage, project: LabellingProject, tmp_path: Path) -> None:
     predictor = build_predictor()
-    outcomes = list(preannotate(project.client, project.project, predictor, project.media.open_clip, masks_per_task=MASKS_PER_TASK))
+    outcomes = list(
+        preannotate(project.client, project.project, WindowProposer(predictor), project.media.open_clip, masks_per_task=MASKS_PER_TASK)
+    )
     assert [outcome.failure for outcome in outcomes] == [None, None, None]
     task = project.client.tasks(project.project)[0]
     window = parse_task_data(task.data)
