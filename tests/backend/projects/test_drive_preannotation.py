@@ -47,6 +47,7 @@ def test_a_projects_drives_are_labelled_as_a_whole(
             ["preannotate", "whole drives", "--engine", "data-engine", "--directory", str(work), "--masks-per-task", "500", "--json", *more]
         )
         said = capsys.readouterr()
+        assert said.out, said.err
         return code, json.loads(said.out)["tasks"], said.err
 
     code, outcomes, complaints = run()
