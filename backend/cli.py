@@ -117,6 +117,7 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     imports.add_argument("--overlap", type=int, default=2, metavar="N", help="frames that consecutive tasks share (default %(default)s)")
     imports.add_argument("--range", type=float, default=50.0, metavar="METRES", help="of the bird's-eye view (default %(default)s)")
     imports.add_argument("--backend", metavar="URL", help="where Label Studio finds the backend")
+    imports.add_argument("--prewarm", action="store_true", help="then prepare the project's frames, as `sam4d prewarm` does")
 
     preannotate = words.add_parser("preannotate", help="find a project's objects without a click")
     preannotate.set_defaults(command=projects.run_preannotate)
@@ -125,6 +126,10 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     preannotate.add_argument(
         "--masks-per-task", type=_positive, metavar="N", help="the best objects, up to N masks (default: SAM4D_MASKS_PER_TASK, else 60)"
     )
+
+    prewarm = words.add_parser("prewarm", help="prepare a project's frames, so that first clicks do not wait for them")
+    prewarm.set_defaults(command=projects.run_prewarm)
+    prewarm.add_argument("project", metavar="PROJECT")
 
     export = words.add_parser("export", help="write what people labelled")
     export.set_defaults(command=projects.run_export)
@@ -140,9 +145,9 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     export.add_argument("--resume", action="store_true", help="go on with what an interrupted export to the same folder has read")
     export.add_argument("--overwrite", action="store_true", help="replace files that are there")
-    for word in (imports, preannotate):
+    for word in (imports, preannotate, prewarm):
         _add_engine(word)
-    for word in (imports, preannotate, export):
+    for word in (imports, preannotate, prewarm, export):
         _add_directory(word)
         word.add_argument("--json", action="store_true", help="the result as JSON on standard output")
 

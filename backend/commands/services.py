@@ -68,6 +68,7 @@ def run_demo(arguments: argparse.Namespace, settings: Settings) -> int:
         say(welcome(services, address))
         if not arguments.no_browser:
             open_in_browser(address)
+        running.enter_context(_prewarming(services.workplace, settings))
         _wait(services)
     return 0
 
@@ -118,10 +119,15 @@ def _started(arguments: argparse.Namespace, settings: Settings) -> Iterator[Serv
     workplace = Workplace(arguments.directory.resolve())
     with contextlib.suppress(InputError):
         refresh_viewer(workplace.data_root)
-    with running_services(
-        workplace, arguments.label_studio, arguments.port, arguments.backend_port, settings.engine_variables()
-    ) as services:
+    variables = {**settings.engine_variables(), "MODEL_DIR": str(settings.model_dir or workplace.cache)}
+    with running_services(workplace, arguments.label_studio, arguments.port, arguments.backend_port, variables) as services:
         yield services
+
+
+def _prewarming(workplace: Workplace, settings: Settings) -> contextlib.AbstractContextManager[object]:
+    """`sam4d prewarm` of the demo's project in the background; clicks go first."""
+    command = ["nice", sys.executable, "-m", "backend.cli", "prewarm", DEMO_PROJECT, "--directory", str(workplace.directory)]
+    return running_child("prewarm", command, workplace.logs / "prewarm.log", settings.environment(), workplace.directory)
 
 
 def _wait(services: Services) -> None:
