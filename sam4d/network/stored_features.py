@@ -22,8 +22,8 @@ GREY = (124, 116, 104)
 
 _NAMES = ("stride4", "stride8", "stride16")
 _CHANNELS_LAST = "/channels_last"
-"""Ends the name, before what follows, of an array (B, H, W, C) of features (B, C, H, W): the order in memory decides on the last bits of what
-is computed with them."""
+"""In the name of an array (B, H, W, C) of features (B, C, H, W): the order in memory decides on the last bits of what is computed
+with them."""
 _BFLOAT16 = "/bfloat16"
 """Ends the name of an array that holds the bits of bfloat16 numbers, int16: NumPy has no such numbers."""
 
