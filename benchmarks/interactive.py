@@ -62,7 +62,9 @@ def processor_s(action: Callable[[], object]) -> float:
 
 
 def prewarm_figures(clip: sam4d.Clip, targets: list[list[float]]) -> dict[str, float | None]:
-    cold, prewarmed, further = [], [], []
+    cold: list[float] = []
+    prewarmed: list[float] = []
+    further: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         store = DiskFrameStore(DiskCache(Path(folder), 10**10))
         predictor = sam4d.build_predictor("geometric", store=store)
