@@ -121,6 +121,7 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     imports.add_argument("--overlap", type=int, default=2, metavar="N", help="frames that consecutive tasks share (default %(default)s)")
     imports.add_argument("--range", type=float, default=50.0, metavar="METRES", help="of the bird's-eye view (default %(default)s)")
     imports.add_argument("--backend", metavar="URL", help="where Label Studio finds the backend")
+    imports.add_argument("--prewarm", action="store_true", help="then prepare the project's frames, as `sam4d prewarm` does")
 
     preannotate = words.add_parser("preannotate", help="find a project's objects without a click")
     preannotate.set_defaults(command=projects.run_preannotate)
@@ -131,6 +132,10 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
 
     preannotate.add_argument("--per-frame", action="store_true", help="for the data engine: each frame by itself, without ego poses")
+
+    prewarm = words.add_parser("prewarm", help="prepare a project's frames, so that first clicks do not wait for them")
+    prewarm.set_defaults(command=projects.run_prewarm)
+    prewarm.add_argument("project", metavar="PROJECT")
 
     export = words.add_parser("export", help="write what people labelled")
     export.set_defaults(command=projects.run_export)
@@ -148,7 +153,8 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     export.add_argument("--overwrite", action="store_true", help="replace files that are there")
     _add_engine(imports)
     _add_engine(preannotate, DATA_ENGINE)
-    for word in (imports, preannotate, export):
+    _add_engine(prewarm)
+    for word in (imports, preannotate, prewarm, export):
         _add_directory(word)
         word.add_argument("--json", action="store_true", help="the result as JSON on standard output")
 

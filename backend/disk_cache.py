@@ -1,23 +1,32 @@
-"""Downloaded files on disk, within a bound."""
+"""Files on disk that can be had again, within a bound."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
+ABANDONED_S = 3600.0
+"""A file that is still being written after this long was left behind by a process that ended."""
+
 
 class DiskCache:
-    """Downloaded files in one folder, the least recently used ones deleted when they take too much. Safe to use from many threads."""
+    """Files in one folder, the least recently used ones deleted when they take too much. Safe to use from many threads and processes.
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
+    what: what the log calls one of them.
+    """
+
+    def __init__(self, folder: Path, most_bytes: int, what: str = "a downloaded file") -> None:
         self.folder = folder
         self._most_bytes = most_bytes
+        self._what = what
         self._lock = threading.Lock()
 
     def get(self, key: str, fetch: Callable[[], bytes]) -> bytes:
@@ -28,11 +37,15 @@ class DiskCache:
             return content
         except OSError:
             content = fetch()
-        with self._lock:
-            self._put(path, content)
+        self.put(key, content)
         return content
 
-    def _put(self, path: Path, content: bytes) -> None:
+    def put(self, key: str, content: bytes) -> bool:
+        """Keep a file; False where that cannot be done."""
+        with self._lock:
+            return self._put(self.folder / key, content)
+
+    def _put(self, path: Path, content: bytes) -> bool:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".new-")
@@ -45,12 +58,22 @@ class DiskCache:
                 Path(temporary).unlink(missing_ok=True)
                 raise
             self._make_room()
+            return True
         except OSError as error:
             # A full disk costs speed, not the answer.
-            logger.warning("a downloaded file is not kept: %s", error.strerror or "an error")
+            logger.warning("%s is not kept: %s", self._what, error.strerror or "an error")
+            return False
 
     def _make_room(self) -> None:
-        files = [(entry, entry.stat()) for entry in self.folder.iterdir() if not entry.name.startswith(".")]
+        files = []
+        for entry in self.folder.iterdir():
+            # Another process may have deleted it.
+            with contextlib.suppress(FileNotFoundError):
+                status = entry.stat()
+                if not entry.name.startswith("."):
+                    files.append((entry, status))
+                elif status.st_mtime < time.time() - ABANDONED_S:
+                    entry.unlink()
         total = sum(status.st_size for _, status in files)
         for entry, status in sorted(files, key=lambda item: item[1].st_mtime_ns):
             if total <= self._most_bytes:

@@ -66,6 +66,11 @@ class Workplace:
         return self.directory / "logs"
 
     @property
+    def cache(self) -> Path:
+        """The backend's MODEL_DIR, where none is named."""
+        return self.directory / "cache"
+
+    @property
     def label_studio_data(self) -> Path:
         return self.directory / "label-studio"
 
@@ -309,14 +314,14 @@ class Services:
 
 @contextlib.contextmanager
 def running_services(
-    workplace: Workplace, label_studio: Path, port: int, backend_port: int, engine: Mapping[str, str]
+    workplace: Workplace, label_studio: Path, port: int, backend_port: int, backend_variables: Mapping[str, str]
 ) -> Iterator[Services]:
     """Label Studio and the backend for the duration of the block; both are ended afterwards, whatever happens.
 
     Args:
         label_studio: the virtual environment that Label Studio is installed in.
         port, backend_port: where they listen; 0 picks a free port.
-        engine: the variables that choose the backend's engine.
+        backend_variables: those that choose the backend's engine, and where it keeps files.
 
     Raises:
         InputError: a port is taken, the folder is in use, or there is no Label Studio.
@@ -332,7 +337,7 @@ def running_services(
                 "SAM4D_DATA_ROOT": str(workplace.data_root),
                 "BASIC_AUTH_USER": BACKEND_USER,
                 "BASIC_AUTH_PASS": login.backend_password,
-                **engine,
+                **backend_variables,
             }
             with running_backend(workplace, variables, backend_port) as (backend_child, backend_url):
                 login = replace(login, label_studio_url=url, backend_url=backend_url)

@@ -36,8 +36,9 @@ class Settings:
     pre-annotation may hold at the most. session_count, session_bytes: how many tasks stay open, and how much memory they may hold
     together. workers: processes; open tasks are not shared between them. threads: requests answered at the same time by one process.
     queue, queue_seconds: how many more may wait, and how long; others are asked to come again. limits: of one request and its answer.
-    file_bytes, cache_bytes: the largest file that is read, and the disk that downloaded ones may take. model_dir: where downloaded files
-    are kept between starts; None keeps them in a temporary folder that goes with the process. credentials: what a client must show;
+    file_bytes, cache_bytes: the largest file that is read, and the disk that downloaded ones may take. prewarm_bytes: the disk that
+    prepared frames may take; 0 keeps none. model_dir: where downloaded files and prepared frames are kept between starts; None keeps
+    downloaded files in a temporary folder that goes with the process, and no prepared frames. credentials: what a client must show;
     nothing is asked for where there are none. s3: what the storages of imported projects are told.
     """
 
@@ -66,6 +67,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     file_bytes: int = 512 * MEGABYTE
     cache_bytes: int = 4096 * MEGABYTE
+    prewarm_bytes: int = 4096 * MEGABYTE
     log_level: str = "INFO"
     log_format: LogFormat = "text"
     model_dir: Path | None = None
@@ -139,6 +141,7 @@ class Settings:
             limits=_limits(values),
             file_bytes=_integer(values, "SAM4D_FILE_MEGABYTES", cls.file_bytes // MEGABYTE, 1, 100_000) * MEGABYTE,
             cache_bytes=_integer(values, "SAM4D_CACHE_MEGABYTES", cls.cache_bytes // MEGABYTE, 1, 100_000_000) * MEGABYTE,
+            prewarm_bytes=_integer(values, "SAM4D_PREWARM_MEGABYTES", cls.prewarm_bytes // MEGABYTE, 0, 100_000_000) * MEGABYTE,
             log_level=_log_level(values, "LOG_LEVEL", cls.log_level),
             log_format=_choice(values, "SAM4D_LOG_FORMAT", cls.log_format, get_args(LogFormat)),
             model_dir=Path(values["MODEL_DIR"]) if "MODEL_DIR" in values else None,

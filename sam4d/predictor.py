@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from sam4d.frame_store import FrameStore
 from sam4d.geometry import BoolArray
 from sam4d.structures import Clip, FrameMasks, InputError, ObjectMasks, Prompt
 
@@ -75,6 +76,20 @@ class Predictor(Protocol):
     def open(self, clip: Clip) -> Session: ...
 
 
+class PrewarmingPredictor(Predictor, Protocol):
+    """An engine that can do a frame's work before anybody clicks."""
+
+    def prewarm(self, clip: Clip, frame_index: int) -> int | None:
+        """Put what a click on a frame needs into the engine's store, unless it is there.
+
+        Returns how many bytes the frame takes there; None where it cannot be kept: the engine has no store or the store no room, or the
+        clip's loaders do not know their content (`frame_store.KnownContent`).
+
+        Raises InputError where the clip has no such frame, or its files cannot be read.
+        """
+        ...
+
+
 def build_predictor(
     engine: EngineName = "auto",
     *,
@@ -83,7 +98,8 @@ def build_predictor(
     precision: Precision = "auto",
     compiled: bool = False,
     sparse_convolution: SparseConvolution = "torch",
-) -> Predictor:
+    store: FrameStore | None = None,
+) -> PrewarmingPredictor:
     """The engine by name.
 
     Args:
@@ -93,6 +109,7 @@ def build_predictor(
         precision: for the network; "auto" is bfloat16 on CUDA and float32 on the CPU.
         compiled: compile what can be (torch.compile).
         sparse_convolution: for the network; "spconv" leaves the larger part of it to spconv-cu120, which is meant for CUDA.
+        store: where the engine looks for what it needs of a frame whatever is clicked, before it makes it; filled by `prewarm`.
 
     Raises:
         InputError: an unknown engine, the network without a checkpoint or with one that is not its own, a device that is not there.
@@ -102,9 +119,9 @@ def build_predictor(
     if engine == "geometric" or (engine == "auto" and checkpoint is None):
         from sam4d.geometric.predictor import GeometricPredictor
 
-        return GeometricPredictor()
+        return GeometricPredictor(store)
     if checkpoint is None:
         raise InputError("checkpoint", "the network's weights (SAM4D_CHECKPOINT), because the engine is sam4d", "none")
     from sam4d.network.predictor import NetworkPredictor
 
-    return NetworkPredictor(checkpoint, device, precision, compiled=compiled, sparse_convolution=sparse_convolution)
+    return NetworkPredictor(checkpoint, device, precision, compiled=compiled, sparse_convolution=sparse_convolution, store=store)

@@ -15,9 +15,11 @@ from backend.engine import predictor_of
 from backend.export import export_project
 from backend.kept_work import WorkFolder
 from backend.label_studio import LabelStudioClient, LabelStudioError, Project
+from backend.limits import MEGABYTE
 from backend.media import MediaReader
 from backend.placed_scenes import place_scene
 from backend.preannotate import TaskOutcome, preannotate
+from backend.prewarm import Prewarmed, frames_of, prewarm
 from backend.projects import Buckets, ImportedSequence, ImportInterrupted, ImportOptions, WithLabels, import_sequences
 from backend.proposing import Proposer, WindowProposer
 from backend.settings import Settings
@@ -37,6 +39,8 @@ def run_import(arguments: argparse.Namespace, settings: Settings) -> int:
     label_map = read_label_map(arguments.label_map)
     masks_per_task = arguments.masks_per_task or settings.masks_per_task
     with_labels = WithLabels(predictor, masks_per_task, label_map) if arguments.with_labels else None
+    if arguments.prewarm:
+        require_frame_store(connection.settings)
     with connection.client() as client, ProgressBars(hidden=arguments.json) as progress:
         try:
             project, imported = import_sequences(
@@ -55,13 +59,17 @@ def run_import(arguments: argparse.Namespace, settings: Settings) -> int:
             complain(f"what was made of project {arguments.project!r} so far stays; the same command goes on with it")
             raise
         url = project_url(client, project)
+        if not arguments.json:
+            for sequence in imported:
+                say(describe(sequence))
+            say(f"project {project.title!r}: {url}")
+        prewarmed = prewarm_all(connection, client, project, hidden=arguments.json) if arguments.prewarm else None
     if arguments.json:
-        say_json({"project_id": project.project_id, "url": url, "sequences": [asdict(sequence) for sequence in imported]})
-        return 0
-    for sequence in imported:
-        say(describe(sequence))
-    say(f"project {project.title!r}: {url}")
-    return 0
+        document = {"project_id": project.project_id, "url": url, "sequences": [asdict(sequence) for sequence in imported]}
+        say_json(document if prewarmed is None else {**document, "prewarmed": prewarmed.as_json()})
+    elif prewarmed is not None:
+        say(prewarmed.describe())
+    return 1 if prewarmed is not None and prewarmed.failed else 0
 
 
 def run_preannotate(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -113,6 +121,48 @@ def run_preannotate(arguments: argparse.Namespace, settings: Settings) -> int:
         objects = sum(outcome.objects or 0 for outcome in predicted)
         say(f"project {project.title!r}: {objects} objects in {len(predicted)} tasks, {skipped} tasks skipped, {len(failed)} failed")
     return 1 if failed else 0
+
+
+def run_prewarm(arguments: argparse.Namespace, settings: Settings) -> int:
+    connection = find_connection(settings, arguments.directory)
+    require_frame_store(connection.settings)
+    with connection.client() as client:
+        project = client.get_project(arguments.project)
+        prewarmed = prewarm_all(connection, client, project, hidden=arguments.json)
+    if arguments.json:
+        say_json({"project_id": project.project_id, **prewarmed.as_json()})
+    else:
+        say(f"project {project.title!r}: {prewarmed.describe()}")
+    return 1 if prewarmed.failed else 0
+
+
+def require_frame_store(settings: Settings) -> None:
+    """Raises InputError where prepared frames would not be kept."""
+    if settings.model_dir is None:
+        raise InputError("MODEL_DIR", "the folder that the backend has as its MODEL_DIR, to keep prepared frames in", "nothing")
+    if settings.prewarm_bytes == 0:
+        raise InputError("SAM4D_PREWARM_MEGABYTES", "room for prepared frames", "0")
+
+
+def prewarm_all(connection: Connection, client: LabelStudioClient, project: Project, *, hidden: bool) -> Prewarmed:
+    """Every frame's outcome, with a progress bar; failures are complained about as they come."""
+    settings = connection.settings
+    frames, task_failures = frames_of(client.tasks(project))
+    for task_id, failure in task_failures.items():
+        complain(f"task {task_id}: {failure}")
+    total = sum(len(indices) for indices in frames.values())
+    outcomes = []
+    with ProgressBars(hidden=hidden) as progress:
+        progress("preparing frames", 0, total)
+        for outcome in prewarm(frames, predictor_of(settings), connection.open_clip(project), settings.prewarm_bytes):
+            outcomes.append(outcome)
+            if outcome.failure is not None:
+                complain(f"{outcome.sequence}, frame {outcome.frame_index}: {outcome.failure}")
+            progress("preparing frames", len(outcomes), total)
+    prewarmed = Prewarmed(total, tuple(outcomes), task_failures)
+    if prewarmed.is_full:
+        complain(f"SAM4D_PREWARM_MEGABYTES ({settings.prewarm_bytes // MEGABYTE}) holds no more of this project's frames")
+    return prewarmed
 
 
 def run_export(arguments: argparse.Namespace, settings: Settings) -> int:

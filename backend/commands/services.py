@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shutil
 import sys
 import webbrowser
 from collections.abc import Iterator
@@ -68,6 +69,7 @@ def run_demo(arguments: argparse.Namespace, settings: Settings) -> int:
         say(welcome(services, address))
         if not arguments.no_browser:
             open_in_browser(address)
+        running.enter_context(_prewarming(services.workplace, settings))
         _wait(services)
     return 0
 
@@ -118,10 +120,22 @@ def _started(arguments: argparse.Namespace, settings: Settings) -> Iterator[Serv
     workplace = Workplace(arguments.directory.resolve())
     with contextlib.suppress(InputError):
         refresh_viewer(workplace.data_root)
-    with running_services(
-        workplace, arguments.label_studio, arguments.port, arguments.backend_port, settings.engine_variables()
-    ) as services:
+    variables = {**settings.engine_variables(), "MODEL_DIR": _model_dir(workplace, settings)}
+    with running_services(workplace, arguments.label_studio, arguments.port, arguments.backend_port, variables) as services:
         yield services
+
+
+def _prewarming(workplace: Workplace, settings: Settings) -> contextlib.AbstractContextManager[object]:
+    """`sam4d prewarm` of the demo's project in the background; clicks go first."""
+    command = [*(["nice"] if shutil.which("nice") else []), sys.executable, "-m", "backend.cli", "prewarm", DEMO_PROJECT]
+    # Another Label Studio that the user has is not the demo's.
+    environment = {**settings.environment(), "LABEL_STUDIO_URL": "", "MODEL_DIR": _model_dir(workplace, settings)}
+    command += ["--directory", str(workplace.directory)]
+    return running_child("prewarm", command, workplace.logs / "prewarm.log", environment, workplace.directory)
+
+
+def _model_dir(workplace: Workplace, settings: Settings) -> str:
+    return str((settings.model_dir or workplace.cache).resolve())
 
 
 def _wait(services: Services) -> None:

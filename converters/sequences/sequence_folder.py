@@ -5,6 +5,7 @@ The description is checked from end to end before a clip is handed out; sweeps a
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import re
@@ -54,6 +55,12 @@ class SweepFile:
     def __call__(self) -> Sweep:
         return self.parse(read_file(self.read_bytes, self.path, self.where), f"{self.where}/{self.path}")
 
+    def content_digest(self) -> str | None:
+        """See `sam4d.frame_store.KnownContent`; None where something else than the file's ending decides how it is read."""
+        if self.parse is not sweep_parser(self.path):
+            return None
+        return _digest(f"sweep{PurePosixPath(self.path).suffix.lower()}", read_file(self.read_bytes, self.path, self.where))
+
 
 @dataclass(frozen=True)
 class ImageFile:
@@ -70,6 +77,10 @@ class ImageFile:
     def file_bytes(self) -> bytes:
         """The file as it is."""
         return read_file(self.read_bytes, self.path, self.where)
+
+    def content_digest(self) -> str:
+        """See `sam4d.frame_store.KnownContent`."""
+        return _digest(f"image {self.camera.width_px} x {self.camera.height_px}", self.file_bytes())
 
 
 @dataclass(frozen=True)
@@ -264,6 +275,12 @@ def _require_readable(reader: FolderReader, path: str, where: str) -> None:
         raise InputError(where, error.expected, error.found) from None
     if not os.access(file, os.R_OK):
         raise InputError(where, f"a readable file {path}", "no permission to read it")
+
+
+def _digest(how: str, content: bytes) -> str:
+    digest = hashlib.sha256(f"{how}\n".encode())
+    digest.update(content)
+    return digest.hexdigest()
 
 
 def _reason(error: OSError) -> str:

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sam4d.frame_store import FrameStore
 from sam4d.geometric.association import ObjectTrack, advance_tracks, begin_track
 from sam4d.geometric.ego_motion import estimate_ego_motion
 from sam4d.geometric.image_masks import segment_camera
-from sam4d.geometric.scene import FrameScene, prepare_frame
+from sam4d.geometric.scene import FrameScene
 from sam4d.geometric.segmentation import segment_points
+from sam4d.geometric.stored_scene import keep_scene, stored_scene
 from sam4d.geometry import SE3, BoolArray
 from sam4d.session import TrackingSession, empty_masks
 from sam4d.structures import LIDAR, Clip, MaskPrompt, ObjectMasks, Prompt
@@ -26,21 +28,33 @@ FRAME_S = 0.1
 
 
 class GeometricPredictor:
-    """Opens clips for the geometric engine. Holds nothing of its own, so any number of threads may share it."""
+    """Opens clips for the geometric engine. Any number of threads may share it.
+
+    Args:
+        store: where prepared frames are looked up, and put by `prewarm`.
+    """
+
+    def __init__(self, store: FrameStore | None = None) -> None:
+        self._store = store
 
     @property
     def version(self) -> str:
         return VERSION
 
     def open(self, clip: Clip) -> TrackingSession[ObjectTrack]:
-        return TrackingSession(clip, GeometricEngine(clip))
+        return TrackingSession(clip, GeometricEngine(clip, self._store))
+
+    def prewarm(self, clip: Clip, frame_index: int) -> int | None:
+        """See `predictor.PrewarmingPredictor.prewarm`."""
+        return keep_scene(clip, frame_index, self._store) if self._store is not None else None
 
 
 class GeometricEngine:
     """`session.TrackingEngine` on one clip. Prepared frames are cached, the oldest dropped first."""
 
-    def __init__(self, clip: Clip) -> None:
+    def __init__(self, clip: Clip, store: FrameStore | None = None) -> None:
         self._clip = clip
+        self._store = store
         self._scenes: OrderedDict[int, FrameScene] = OrderedDict()
         self._point_counts: dict[int, int] = {}
         self._estimated: dict[tuple[int, int], SE3] = {}
@@ -53,7 +67,7 @@ class GeometricEngine:
     def scene(self, frame_index: int) -> FrameScene:
         """The prepared frame, from the cache where it is there."""
         if frame_index not in self._scenes:
-            self._scenes[frame_index] = prepare_frame(self._clip, frame_index)
+            self._scenes[frame_index] = stored_scene(self._clip, frame_index, self._store)
             self._point_counts[frame_index] = len(self._scenes[frame_index])
             while len(self._scenes) > SCENES_KEPT:
                 self._scenes.popitem(last=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from sam4d.geometric.ground import Ground, fit_ground, is_ground
 from sam4d.geometry import BoolArray
-from sam4d.structures import Camera, Clip, Float32Array, Frame, InputError, UInt8Array
+from sam4d.structures import Camera, Clip, Float32Array, Frame, InputError, Sweep, UInt8Array
 
 IMAGES_KEPT = 3
 """Decoded images kept per frame: the clicked camera and its neighbours are asked for again and again, the rest of a wide rig is not."""
@@ -39,6 +40,26 @@ class CameraView:
     visible: BoolArray
 
 
+@dataclass(frozen=True, eq=False)
+class SurveyedSweep:
+    """A sweep and the ground under it; see `FrameScene` for what each of them is."""
+
+    points_m: Float32Array
+    valid: BoolArray
+    ground: Ground
+    height_m: Float32Array
+    is_ground: BoolArray
+
+    @classmethod
+    def of(cls, sweep: Sweep) -> SurveyedSweep:
+        with np.errstate(invalid="ignore"):
+            valid: BoolArray = np.asarray((np.abs(sweep.points_m) < FARTHEST_M).all(axis=1))
+        points_m = np.where(valid[:, None], sweep.points_m, 0).astype(np.float32)
+        ground = fit_ground(points_m[valid])
+        height_m = np.where(valid, points_m[:, 2] - ground.z_at(points_m), 0).astype(np.float32)
+        return cls(points_m, valid, ground, height_m, is_ground(points_m, height_m) & valid)
+
+
 class FrameScene:
     """One frame prepared once.
 
@@ -51,18 +72,21 @@ class FrameScene:
         ground: the surface itself.
     """
 
-    def __init__(self, frame: Frame, frame_index: int) -> None:
-        sweep = frame.load_sweep()
+    def __init__(
+        self,
+        frame: Frame,
+        frame_index: int,
+        surveyed: SurveyedSweep | None = None,
+        views: Mapping[str, CameraView] | None = None,
+    ) -> None:
+        """surveyed, views by camera: what is known of the frame already; the sweep is not read where it is surveyed."""
+        known = surveyed or SurveyedSweep.of(frame.load_sweep())
         self.frame_index = frame_index
-        with np.errstate(invalid="ignore"):
-            self.valid: BoolArray = np.asarray((np.abs(sweep.points_m) < FARTHEST_M).all(axis=1))
-        self.points_m: Float32Array = np.where(self.valid[:, None], sweep.points_m, 0).astype(np.float32)
-        self.ground: Ground = fit_ground(self.points_m[self.valid])
-        self.height_m: Float32Array = np.where(self.valid, self.points_m[:, 2] - self.ground.z_at(self.points_m), 0).astype(np.float32)
-        self.is_ground: BoolArray = is_ground(self.points_m, self.height_m) & self.valid
+        self.points_m, self.valid = known.points_m, known.valid
+        self.ground, self.height_m, self.is_ground = known.ground, known.height_m, known.is_ground
         self._frame = frame
         self._images: OrderedDict[str, UInt8Array] = OrderedDict()
-        self._views: dict[str, CameraView] = {}
+        self._views = dict(views or {})
 
     def __len__(self) -> int:
         return len(self.points_m)
@@ -114,8 +138,12 @@ class FrameScene:
 def prepare_frame(clip: Clip, frame_index: int) -> FrameScene:
     """Reads and prepares one frame of a clip. Raises InputError where the clip has no such frame."""
     if not 0 <= frame_index < len(clip):
-        raise InputError(f"frame of clip {clip.name}", f"0 to {len(clip) - 1}", str(frame_index))
+        raise no_such_frame(clip, frame_index)
     return FrameScene(clip.frames[frame_index], frame_index)
+
+
+def no_such_frame(clip: Clip, frame_index: int) -> InputError:
+    return InputError(f"frame of clip {clip.name}", f"0 to {len(clip) - 1}", str(frame_index))
 
 
 def _view(points_m: Float32Array, valid: BoolArray, camera: Camera) -> CameraView:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from sam4d.modeling.point_logits import PointMixing
 from sam4d.modeling.positional_encoding import Rays
 from sam4d.modeling.sparse_conv import SparseTensor
 from sam4d.structures import Camera
+
+Levels: TypeAlias = tuple[Tensor, Tensor, Tensor]
+"""What the encoder finds at strides 4, 8 and 16: of an image as in `CameraFeatures`, of a sweep the features (M, C) of its voxels there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,10 @@ class CameraFeatures:
     shared: Tensor
     rays: Rays
     calibration: Camera
+
+    @property
+    def levels(self) -> Levels:
+        return self.stride4, self.stride8, self.stride16
 
     @property
     def tokens(self) -> Tensor:
@@ -62,6 +70,10 @@ class LidarFeatures:
     shared: Tensor
     sweep: VoxelisedSweep
     mixing: PointMixing
+
+    @property
+    def levels(self) -> Levels:
+        return self.stride4.features, self.stride8.features, self.stride16.features
 
     @property
     def tokens(self) -> Tensor:

@@ -87,6 +87,17 @@ class LidarPyramid:
     stride16: SparseTensor
     positions_m: Tensor
 
+    @classmethod
+    def of_levels(cls, sweep: VoxelisedSweep, levels: tuple[Tensor, Tensor, Tensor]) -> LidarPyramid:
+        """Of a sweep whose features at strides 4, 8 and 16 are known. Raises ValueError where they are not of so many voxels."""
+        cells4 = sweep.point_cells.distinct.coarser(2).cells.coarser(2).cells
+        cells8 = cells4.coarser(2).cells
+        cells16 = cells8.coarser(2).cells
+        stride4, stride8, stride16 = (
+            SparseTensor(cells, features) for cells, features in zip((cells4, cells8, cells16), levels, strict=True)
+        )
+        return cls(stride4, stride8, stride16, _mean_positions(sweep, cells16))
+
 
 class MinkUNet34(nn.Module):
     """A residual U-Net of sparse convolutions, 32 channels wide at its input, with four stages down and two up."""

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sam4d.geometry import SE3, BoolArray
-from sam4d.modeling.encoded_frame import CameraFeatures, ConditionedFeatures, Decoded, EncodedFrame, LidarFeatures
+from sam4d.modeling.encoded_frame import CameraFeatures, ConditionedFeatures, Decoded, EncodedFrame, Levels, LidarFeatures
 from sam4d.modeling.image_encoder import ImageEncoder, prepare_image
-from sam4d.modeling.lidar_encoder import MinkUNet34, voxelise
+from sam4d.modeling.lidar_encoder import LidarPyramid, MinkUNet34, VoxelisedSweep, voxelise
 from sam4d.modeling.mask_decoder import WIDTH
 from sam4d.modeling.mask_prompt import given_logits, low_res_camera_logits, low_res_lidar_logits, network_mask
 from sam4d.modeling.memory import FrameMemory, FramePlace, Memories
@@ -65,13 +65,23 @@ class Sam4D(nn.Module):
             image: uint8 (H, W, 3), RGB, of the camera's own size.
             camera: its calibration.
         """
-        decoder, encoding = self.head.sam_mask_decoder, self.union_pe_func
+        return self.camera_features(self.look_at(image), camera)
+
+    def look_at(self, image: UInt8Array) -> Levels:
+        """The slow part of `encode_camera`, which no calibration goes into: the features at strides 4, 8 and 16."""
+        decoder = self.head.sam_mask_decoder
         seen = self.pure_model.backbone.image(prepare_image(image)[None].to(self.device))
+        return decoder.conv_s0(seen.stride4), decoder.conv_s1(seen.stride8), seen.stride16
+
+    def camera_features(self, levels: Levels, camera: Camera) -> CameraFeatures:
+        """The rest of `encode_camera`."""
+        encoding = self.union_pe_func
         rays = Rays.of_grid(camera)
+        stride4, stride8, stride16 = levels
         return CameraFeatures(
-            stride4=decoder.conv_s0(seen.stride4),
-            stride8=decoder.conv_s1(seen.stride8),
-            stride16=seen.stride16,
+            stride4=stride4,
+            stride8=stride8,
+            stride16=stride16,
             sine=encoding.grid_sine()[None],
             shared=encoding.shared_of_rays(rays)[None],
             rays=rays,
@@ -84,12 +94,25 @@ class Sam4D(nn.Module):
         Args:
             points_m: (N, 3), metres, LiDAR frame, all finite. Masks come back in this order.
         """
-        decoder, encoding = self.head.sam_mask_decoder, self.union_pe_func
+        decoder = self.head.sam_mask_decoder
         sweep = voxelise(points_m, self.device)
         pyramid = self.pure_model.backbone.point.sparse_3d[0](sweep)
+        pyramid = replace(pyramid, stride4=decoder.conv_s0_pts(pyramid.stride4), stride8=decoder.conv_s1_pts(pyramid.stride8))
+        return self._lidar_features(sweep, pyramid)
+
+    def lidar_features(self, points_m: NDArray[np.floating], levels: Levels) -> LidarFeatures:
+        """`encode_sweep` of points whose features at strides 4, 8 and 16 are known: its slow part is left out.
+
+        Raises ValueError where they are not those of so many voxels.
+        """
+        sweep = voxelise(points_m, self.device)
+        return self._lidar_features(sweep, LidarPyramid.of_levels(sweep, levels))
+
+    def _lidar_features(self, sweep: VoxelisedSweep, pyramid: LidarPyramid) -> LidarFeatures:
+        encoding = self.union_pe_func
         return LidarFeatures(
-            stride4=decoder.conv_s0_pts(pyramid.stride4),
-            stride8=decoder.conv_s1_pts(pyramid.stride8),
+            stride4=pyramid.stride4,
+            stride8=pyramid.stride8,
             stride16=pyramid.stride16,
             positions_m=pyramid.positions_m,
             sine=encoding.lidar_sine(pyramid.positions_m)[None],

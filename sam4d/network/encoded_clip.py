@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sam4d.frame_store import total
 from sam4d.geometry import SE3, BoolArray
-from sam4d.modeling.encoded_frame import CameraFeatures, EncodedFrame, LidarFeatures
+from sam4d.modeling.encoded_frame import CameraFeatures, EncodedFrame, Levels, LidarFeatures
 from sam4d.modeling.mask_selection import ABSENT_LOGIT
 from sam4d.modeling.sam4d import Sam4D
 from sam4d.network.kept_apart import keep_apart
+from sam4d.network.stored_features import GreyImage, StoredFeatures
 from sam4d.structures import Camera, Clip, Float32Array, Frame, InputError, UInt8Array
 
 FirstT = TypeVar("FirstT")
@@ -25,9 +27,6 @@ SecondT = TypeVar("SecondT")
 
 BLIND = "(no camera)"
 """The pass of a drive without cameras. The released network knows no sweep without an image: it gets a grey one that looks forward."""
-
-GREY = (124, 116, 104)
-"""The mean colour of what the network was trained on, which it sees as nothing."""
 
 BLIND_SIZE_PX = 768
 BLIND_FOCAL_PX = 550.0
@@ -40,6 +39,9 @@ class Network(Protocol):
 
     @property
     def model(self) -> Sam4D: ...
+
+    @property
+    def features(self) -> StoredFeatures: ...
 
     def computing(self) -> AbstractContextManager[Sam4D]: ...
 
@@ -75,21 +77,40 @@ class FrameOfClip:
         """
         with self._lock:
             if camera not in self._passes:
-                image = self._image(camera)
+                levels = self._network.features.find("image", self._load_image(camera))
+                # Outside of threads, for it may be that it cannot be read.
+                image = self._image(camera) if levels is None else None
                 if self._lidar is None:
-                    swept, features = self._network.both(self._encode_sweep, lambda: self._encode_camera(image, camera))
+                    swept, features = self._network.both(self._encode_sweep, lambda: self._encode_camera(camera, image, levels))
                     keep_apart((swept, features))
                     self._lidar = swept
                 else:
-                    swept, features = self._lidar, self._encode_camera(image, camera)
+                    swept, features = self._lidar, self._encode_camera(camera, image, levels)
                     keep_apart(features)
                 self._passes[camera] = EncodedFrame(features, swept, self.world_SE3_lidar)
             return self._passes[camera]
 
-    def _encode_camera(self, image: UInt8Array, camera: str) -> CameraFeatures:
-        return self._network.model.encode_camera(image, self.cameras[camera])
+    def keep(self) -> int | None:
+        """Have the network's store hold what all passes need; see `frame_store.keep`."""
+        features, first = self._network.features, next(iter(self.cameras))
+        kept = [features.keep("sweep", self._frame.load_sweep, lambda: self.encoded(first).lidar.levels)]
+        kept += [features.keep("image", self._load_image(name), self._camera_levels(name)) for name in self.cameras]
+        return total(kept)
+
+    def _camera_levels(self, camera: str) -> Callable[[], Levels]:
+        return lambda: self.encoded(camera).camera.levels
+
+    def _encode_camera(self, camera: str, image: UInt8Array | None, levels: Levels | None) -> CameraFeatures:
+        model = self._network.model
+        if levels is None:
+            assert image is not None
+            levels = model.look_at(image)
+        return model.camera_features(levels, self.cameras[camera])
 
     def _encode_sweep(self) -> LidarFeatures:
+        levels = self._network.features.find("sweep", self._frame.load_sweep)
+        if levels is not None:
+            return self._network.model.lidar_features(self.points_m, levels)
         try:
             return self._network.model.encode_sweep(self.points_m)
         except InputError as error:
@@ -120,11 +141,13 @@ class FrameOfClip:
         rows[self.finite] = logits.float().cpu().numpy()
         return rows
 
+    def _load_image(self, camera: str) -> Callable[[], UInt8Array]:
+        size = self.cameras[camera]
+        return self._frame.load_images.get(camera) or GreyImage(size.width_px, size.height_px)
+
     def _image(self, camera: str) -> UInt8Array:
         size = self.cameras[camera]
-        if camera not in self._frame.load_images:
-            return np.full((size.height_px, size.width_px, 3), GREY, dtype=np.uint8)
-        image = self._frame.load_images[camera]()
+        image = self._load_image(camera)()
         if image.shape != (size.height_px, size.width_px, 3):
             where = f"image of camera {camera} of {self._where}"
             raise InputError(where, f"{size.width_px} x {size.height_px} pixels, RGB", " x ".join(map(str, image.shape[1::-1])))

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from sam4d.checkpoint import Checkpoint, check_fits, digest_of, read_checkpoint
+from sam4d.frame_store import FrameStore
 from sam4d.modeling.sam4d import Sam4D
 from sam4d.modeling.spconv_taps import use_spconv
 from sam4d.network.encoded_clip import EncodedClip
 from sam4d.network.session import NetworkSession
 from sam4d.network.side_by_side import side_by_side
+from sam4d.network.stored_features import StoredFeatures
 from sam4d.predictor import DeviceName, Precision, SparseConvolution
 from sam4d.structures import Clip, InputError
 
@@ -40,6 +42,7 @@ class NetworkPredictor:
         precision: "bfloat16" computes products in half the bits (on a CPU only where it has instructions for it); "auto" does so on CUDA.
         compiled: compile the image encoder with torch.compile; the first frame then takes a minute longer.
         sparse_convolution: "spconv" leaves the larger part of the sparse convolutions to spconv-cu120, which is meant for CUDA.
+        store: where encoded frames are looked up, and put by `prewarm`.
 
     Raises:
         InputError: a checkpoint that is not this network's, CUDA asked for but absent, spconv asked for but not installed.
@@ -53,6 +56,7 @@ class NetworkPredictor:
         *,
         compiled: bool = False,
         sparse_convolution: SparseConvolution = "torch",
+        store: FrameStore | None = None,
     ) -> None:
         self.device = device_named(device)
         self._dtype = _dtype(precision, self.device)
@@ -78,6 +82,8 @@ class NetworkPredictor:
             raise InputError("sparse_convolution", "torch or spconv", repr(sparse_convolution))
         self._digest = read.digest
         self._threads = torch.get_num_threads()
+        how = f"{self.device.type}, {sparse_convolution}, {'compiled' if compiled else 'as it is'}"
+        self.features = StoredFeatures(store, f"network features 1, {self.version}, {how}", self.device)
 
     @property
     def version(self) -> str:
@@ -86,6 +92,17 @@ class NetworkPredictor:
     def open(self, clip: Clip) -> NetworkSession:
         kind = self.device.type
         return NetworkSession(self, EncodedClip(self, clip, FRAMES_KEPT[kind]), MEMORY_BYTES[kind])
+
+    def prewarm(self, clip: Clip, frame_index: int) -> int | None:
+        """See `predictor.PrewarmingPredictor.prewarm`.
+
+        Raises:
+            MemoryError: the device has too little memory for the frame.
+        """
+        if not 0 <= frame_index < len(clip):
+            raise InputError(f"frame of clip {clip.name}", f"0 to {len(clip) - 1}", str(frame_index))
+        with self.computing():
+            return EncodedClip(self, clip, 1).frame(frame_index).keep()
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[Sam4D]:

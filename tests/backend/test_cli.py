@@ -59,6 +59,7 @@ def test_every_word_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
         "serve",
         "import",
         "preannotate",
+        "prewarm",
         "export",
         "evaluate",
         "generate",
@@ -128,6 +129,21 @@ def test_a_variable_that_is_wrong(capsys: pytest.CaptureFixture[str], monkeypatc
     assert "SAM4D_INTERACTIVE_SECONDS" in complaint(capsys)
 
 
+def test_prewarm_needs_a_folder_that_the_server_has_too(
+    recording: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LABEL_STUDIO_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "0" * 40)
+    monkeypatch.setenv("SAM4D_DATA_ROOT", str(recording.parent))
+    for command in (["prewarm", "drives"], ["import", str(recording), "--project", "drives", "--prewarm"]):
+        assert main(command) == 2
+        assert complaint(capsys).startswith("sam4d: MODEL_DIR: expected the folder that the backend has as its MODEL_DIR")
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("SAM4D_PREWARM_MEGABYTES", "0")
+    assert main(["prewarm", "drives"]) == 2
+    assert complaint(capsys).startswith("sam4d: SAM4D_PREWARM_MEGABYTES: expected room for prepared frames")
+
+
 def test_ctrl_c(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -193,6 +209,35 @@ def known_label_studio(label_studio: LabelStudioServer, monkeypatch: pytest.Monk
     listed: Iterable[Any] = label_studio.client.projects.list(title="by command")
     for project in listed:
         label_studio.client.projects.delete(project.id)
+
+
+@pytest.mark.xdist_group("label-studio")
+def test_prewarm_what_was_imported(
+    known_label_studio: LabelStudioServer,
+    labelling_backend: object,
+    recording: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("BASIC_AUTH_USER", labelling_backend.user)  # type: ignore[attr-defined]
+    monkeypatch.setenv("BASIC_AUTH_PASS", labelling_backend.password)  # type: ignore[attr-defined]
+    monkeypatch.setenv("SAM4D_BACKEND_URL", labelling_backend.url)  # type: ignore[attr-defined]
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path / "cache"))
+    command = ["import", str(recording), "--project", "by command", "--frames-per-task", "3", "--overlap", "1", "--prewarm", "--json"]
+    assert main(command) == 0
+    prewarmed = json.loads(capsys.readouterr().out)["prewarmed"]
+    assert (prewarmed["frames"], prewarmed["kept"], prewarmed["failures"]) == (4, 4, [])
+    files = {path.name: path.stat().st_ino for path in (tmp_path / "cache" / "frames").iterdir()}
+    assert len(files) == 4 * 3, "a sweep and two images of each frame"
+    assert main(["prewarm", "by command"]) == 0
+    assert "4 of 4 frames are prepared" in capsys.readouterr().out
+    assert {path.name: path.stat().st_ino for path in (tmp_path / "cache" / "frames").iterdir()} == files
+    monkeypatch.setenv("SAM4D_PREWARM_MEGABYTES", "2")
+    assert main(["prewarm", "by command"]) == 0
+    said = capsys.readouterr()
+    assert re.search(r"[12] of 4 frames are prepared", said.out)
+    assert "SAM4D_PREWARM_MEGABYTES (2) holds no more of this project's frames" in said.err
 
 
 @pytest.mark.xdist_group("label-studio")
