@@ -112,24 +112,30 @@ def labellers(drive: Drive) -> list[Figure]:
                 click_s = (processor_s(worker) - before_s) / len(own_frame)
                 whole = ask(session, url, bodies.click(1002, bodies.targets[0], None))
             frames = len({region["item_index"] for region in whole[2]})
+            before_s = processor_s(worker)
             alone = one_labeller(url, bodies, 1003, 2 * clicks)
+            alone_s = (processor_s(worker) - before_s) / len(alone)
+            before_s, began = processor_s(worker), time.perf_counter()
             with ThreadPoolExecutor(ANNOTATORS) as pool:
                 running = [pool.submit(one_labeller, url, bodies, task, clicks, task) for task in range(ANNOTATORS)]
                 together = [seconds for each in running for seconds in each.result()]
+            clock_s, together_s = time.perf_counter() - began, processor_s(worker) - before_s
             metrics = requests.get(f"{url}/metrics", timeout=LONGEST_ANSWER_S).text
             peak_mb = peak_megabytes(worker)
     median_s, slow_s = float(np.median(alone)), float(np.percentile(together, 95))
     open_tasks, held_mb = _metric(metrics, "sam4d_open_tasks"), _metric(metrics, "sam4d_open_tasks_bytes") / 2**20
     budget_mb = settings.session_bytes / 2**20
-    clock_s = float(np.median([seconds for seconds, _, _ in own_frame]))
+    own_frame_s = float(np.median([seconds for seconds, _, _ in own_frame]))
     return [
-        Figure("/predict, click answered on its frame, by the clock", clock_s, "s", "/health, by the clock", health_s),
+        Figure("/predict, click answered on its frame, by the clock", own_frame_s, "s", "/health, by the clock", health_s),
         Figure("/predict, click answered on its frame, worker's processor", click_s, "s"),
         Figure(f"/predict, click answered on {frames} of {bodies.frames} frames, by the clock", whole[0], "s"),
         Figure("answer of that click", whole[1] / 1e6, "MB", "most (SAM4D_ANSWER_MEGABYTES)", settings.limits.answer_bytes / 1e6),
         Figure("one labeller's click in the 3D view, median, by the clock", median_s, "s", "what it asks for", FIRST_ANSWER_SECONDS),
         Figure(f"{ANNOTATORS} labellers at once, 95 of 100 clicks within, by the clock", slow_s, "s", "one labeller's median", median_s),
         Figure("the same over one labeller's median", slow_s / median_s, "times", at_most=TIMES_OF_ONE),
+        Figure("a click of those at once, worker's processor", together_s / len(together), "s", "a click of one alone", alone_s),
+        Figure("cores that the worker had meanwhile", together_s / clock_s, "cores", "of the machine", os.cpu_count()),
         Figure("tasks open afterwards", open_tasks, "tasks", "most (SAM4D_SESSIONS)", settings.session_count, at_least=ANNOTATORS),
         Figure("memory they hold", held_mb, "MB", "most (SAM4D_SESSION_MEGABYTES)", budget_mb, at_most=budget_mb),
         Figure("peak memory of the worker", peak_mb, "MB", "", None, at_most=budget_mb + PROCESS_MEGABYTES),
