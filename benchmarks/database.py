@@ -1,8 +1,8 @@
 """How many bytes a task, a pre-annotation and their regions take in Label Studio's database (SQLite), and pre-annotation's processor time.
 
-    python -m benchmarks.database [--label-studio .venv-label-studio] [--json]
+    python -m benchmarks.database [--tasks 4] [--label-studio .venv-label-studio] [--json]
 
-A synthetic task of 20 frames and 3 cameras is imported four times over into a Label Studio of its own and pre-annotated.
+A synthetic task of 20 frames and 3 cameras is imported several times over into a Label Studio of its own and pre-annotated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from pathlib import Path
 from backend.embedded import Workplace, running_services
 from benchmarks.drive import write_synthetic_drive
 
-DRIVES = 4
 PROJECT = "Database"
 
 
@@ -53,12 +52,14 @@ def results(data: Path) -> Sequence[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.database", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--label-studio", type=Path, default=Path(".venv-label-studio"), help="its virtual environment")
+    parser.add_argument("--tasks", type=int, default=4)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    tasks = arguments.tasks
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         first = write_synthetic_drive(folder / "drive_0", quick=True).folder
-        drives = [first, *(shutil.copytree(first, folder / f"drive_{number}") for number in range(1, DRIVES))]
+        drives = [first, *(shutil.copytree(first, folder / f"drive_{number}") for number in range(1, tasks))]
         workplace = Workplace(folder / "workplace")
         with running_services(workplace, arguments.label_studio, 0, 0, {"SAM4D_ENGINE": "geometric"}):
             place = ["--directory", str(workplace.directory)]
@@ -70,14 +71,14 @@ def main() -> None:
             regions = [json.loads(text) for text in results(workplace.label_studio_data)]
     masks = sum(region["type"] == "brushlabels" for result in regions for region in result)
     figures = {
-        "tasks": DRIVES,
-        "processor seconds of the import, per task": imported_s / DRIVES,
-        "processor seconds of the pre-annotation, per task": predicted_s / DRIVES,
-        "regions, per task": sum(map(len, regions)) / DRIVES,
-        "brush masks, per task": masks / DRIVES,
-        "bytes in the database, per task": (imported - empty) / DRIVES,
-        "bytes in the database, per pre-annotation": (predicted - imported) / DRIVES,
-        "bytes of its JSON": sum(len(json.dumps(result)) for result in regions) / DRIVES,
+        "tasks": tasks,
+        "processor seconds of the import, per task": imported_s / tasks,
+        "processor seconds of the pre-annotation, per task": predicted_s / tasks,
+        "regions, per task": sum(map(len, regions)) / tasks,
+        "brush masks, per task": masks / tasks,
+        "bytes in the database, per task": (imported - empty) / tasks,
+        "bytes in the database, per pre-annotation": (predicted - imported) / tasks,
+        "bytes of its JSON": sum(len(json.dumps(result)) for result in regions) / tasks,
     }
     print(json.dumps(figures, indent=1) if arguments.json else "\n".join(f"{name:52} {value:12.1f}" for name, value in figures.items()))
 
