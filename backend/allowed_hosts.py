@@ -22,6 +22,11 @@ class AllowedHost:
     subdomains: bool = False
     private: bool = False
 
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port is None else f":{self.port}"
+        return f"{'private:' * self.private}{'*.' * self.subdomains}{host}{port}"
+
     @classmethod
     def parse(cls, text: str, where: str) -> AllowedHost:
         """`host`, `host:port`, `*.suffix` or `*.suffix:port`, perhaps with `private:` before it.
@@ -54,6 +59,9 @@ class AllowedHosts:
     """All entries; none at all is the default."""
 
     entries: tuple[AllowedHost, ...] = ()
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.entries))
 
     @classmethod
     def parse(cls, text: str, where: str) -> AllowedHosts:

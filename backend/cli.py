@@ -96,6 +96,8 @@ def _add_services(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_engine(examine)
     serve = words.add_parser("serve", help="the backend alone; settings come from the environment")
     serve.set_defaults(command=services.run_serve)
+    serve.add_argument("--show-settings", action="store_true", help="print every setting, its variable and its default, and exit")
+    serve.add_argument("--json", action="store_true", help="for --show-settings: as JSON on standard output")
     _add_engine(serve)
     refresh = words.add_parser("refresh-viewer", help="this version's 3D view in place of an older one in SAM4D_DATA_ROOT")
     refresh.set_defaults(command=services.run_refresh_viewer)

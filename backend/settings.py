@@ -58,8 +58,8 @@ class Settings:
     interactive_seconds: float = 8.0
     batch_seconds: float = 80.0
     masks_per_task: int = 60
-    session_count: int = 8
-    session_bytes: int = 1024 * MEGABYTE
+    session_count: int = 32
+    session_bytes: int = 2048 * MEGABYTE
     workers: int = 1
     threads: int = 8
     queue: int = 64

@@ -11,12 +11,13 @@ import webbrowser
 from collections.abc import Iterator
 
 from backend.commands.connection import find_connection
-from backend.commands.output import ProgressBars, complain, say
+from backend.commands.output import ProgressBars, complain, say, say_json
 from backend.commands.projects import describe, preannotate_all, project_url
 from backend.embedded import Services, Workplace, gunicorn_command, running_child, running_services
 from backend.engine import predictor_of
 from backend.projects import ImportOptions, import_sequences
 from backend.settings import Settings
+from backend.variables import format_settings, shown_settings
 from backend.viewer_page import refresh_viewer
 from sam4d.structures import InputError
 
@@ -76,6 +77,13 @@ def run_demo(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def run_serve(arguments: argparse.Namespace, settings: Settings) -> int:
     """The backend alone. It takes this process's place, signals and environment included."""
+    if arguments.show_settings:
+        shown = shown_settings(settings)
+        if arguments.json:
+            say_json({each.variable: {"value": each.value, "default": each.default} for each in shown})
+        else:
+            say(format_settings(shown))
+        return 0
     if settings.data_root is not None:
         with contextlib.suppress(InputError):  # a root that is only to be read from
             refresh_viewer(settings.data_root)

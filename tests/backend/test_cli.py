@@ -364,3 +364,19 @@ def test_a_drive_without_masks_has_none_to_start_from(recording: Path, tmp_path:
     assert main(["generate", str(recording), str(tmp_path / "labels"), "--with-masks"]) == 2
     assert "labels with masks in its images" in complaint(capsys)
     assert not (tmp_path / "labels").exists()
+
+
+def test_the_settings_are_shown_without_secrets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("SAM4D_SESSION_MEGABYTES", "77")
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "a-secret")
+    assert main(["serve", "--show-settings"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines if "SAM4D_SESSION_MEGABYTES" in line] == [["SAM4D_SESSION_MEGABYTES", "77", "default", "2048"]]
+    assert [line.split() for line in lines if "LABEL_STUDIO_API_KEY" in line] == [["LABEL_STUDIO_API_KEY", "***", "default", "-"]]
+    assert main(["serve", "--show-settings", "--json", "--engine", "geometric"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["SAM4D_SESSION_MEGABYTES"] == {"value": "77", "default": "2048"}
+    assert shown["LABEL_STUDIO_API_KEY"] == {"value": "***", "default": ""}
+    assert shown["SAM4D_ENGINE"]["value"] == "geometric", "as the server would have it"
+    monkeypatch.setenv("SAM4D_SESSION_MEGABYTES", "many")
+    assert main(["serve", "--show-settings"]) == 2

@@ -147,7 +147,8 @@ def write_down(record: Record) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_team_is_served_and_memory_stays_flat(tiny_project: Project, tmp_path: Path) -> None:
-    variables = {"SAM4D_DATA_ROOT": str(tiny_project.data_root), "SAM4D_INTERACTIVE_SECONDS": "0", "LOG_LEVEL": "ERROR"}
+    variables = {"SAM4D_DATA_ROOT": str(tiny_project.data_root), "SAM4D_INTERACTIVE_SECONDS": "0", "SAM4D_SESSIONS": "8"}
+    variables["LOG_LEVEL"] = "ERROR"
     traffic = kinds(tiny_project)
     record = Record()
     log = tmp_path / "server.log"

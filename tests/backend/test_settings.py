@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,10 @@ from backend.authentication import Credentials
 from backend.limits import MEGABYTE, Limits
 from backend.s3_access import S3Access
 from backend.settings import Settings
+from backend.variables import HIDDEN, SECRETS, settings_as_variables, shown_settings
 from sam4d.structures import InputError
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 def test_nothing_set_gives_the_defaults() -> None:
@@ -95,6 +101,40 @@ def test_every_variable_arrives(tmp_path: Path) -> None:
         s3=S3Access("http://minio:9000", "eu-central-1", "key", "not-told"),
     )
     assert settings.hidden_in_logs()["not-told"] == "***"
+    others = replace(
+        settings,
+        backend_url="http://backend:1",
+        masks_per_task=5,
+        queue=6,
+        queue_seconds=7,
+    )
+    untouched = [field.name for field in fields(Settings) if getattr(others, field.name) == getattr(Settings(), field.name)]
+    assert untouched == [], "this test must say what becomes of them"
+    assert Settings.from_environment(settings_as_variables(others)) == others
+
+
+def test_variables_and_settings_are_inverse() -> None:
+    assert Settings.from_environment(settings_as_variables(Settings())) == Settings()
+    hosts = AllowedHosts.parse("*.example.com:81, private:[fd00::1]:9000", "hosts")
+    assert AllowedHosts.parse(str(hosts), "hosts") == hosts
+
+
+def test_every_variable_that_is_read_is_shown_and_documented() -> None:
+    source = ast.parse((REPOSITORY / "backend/settings.py").read_text())
+    texts = {node.value for node in ast.walk(source) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    read = {text for text in texts if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+|WORKERS|THREADS", text)}
+    assert read == set(settings_as_variables(Settings()))
+    documented = (REPOSITORY / "docs/running.md").read_text()
+    assert [name for name in read if f"`{name}`" not in documented] == []
+
+
+def test_secrets_are_shown_as_stars() -> None:
+    settings = Settings(label_studio_api_key="key-secret", credentials=Credentials("user", "pass-secret", "token-secret"), port=1234)
+    shown = {each.variable: each for each in shown_settings(settings)}
+    assert "secret" not in str(shown)
+    assert [shown[name].value for name in SECRETS] == [HIDDEN] * len(SECRETS)
+    assert (shown["SAM4D_PORT"].value, shown["SAM4D_PORT"].default) == ("1234", "9090")
+    assert {each.value for each in shown_settings(Settings()) if each.variable in SECRETS} == {""}, "nothing is not a secret"
 
 
 @pytest.mark.parametrize(

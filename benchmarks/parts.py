@@ -1,0 +1,40 @@
+"""What can be measured, by name; each part runs in a process of its own, so that its memory is its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeAlias
+
+from benchmarks import files, labelling, prewarmed, service
+from benchmarks.drive import Drive
+from benchmarks.figure import Figure, forget_peak, peak_megabytes
+
+Part: TypeAlias = Callable[[Drive], list[Figure]]
+
+PARTS: Mapping[str, Part] = {
+    "clicks": labelling.geometric_clicks,
+    "prewarm": prewarmed.prewarmed_clicks,
+    "objects": labelling.geometric_objects,
+    "growth": labelling.geometric_growth,
+    "network": labelling.network,
+    "pcd": files.point_clouds,
+    "brush": files.brush_masks,
+    "birds-eye": files.pictures,
+    "import": files.imports,
+    "export": files.exports,
+    "labellers": service.labellers,
+}
+
+
+def measured(name: str, drive: Drive) -> list[Figure]:
+    """The figures of a part and the memory it took at the most; to be run in a process of its own."""
+    before_mb = forget_peak()
+    figures = PARTS[name](drive)
+    return [*figures, Figure(f"peak memory of this part ({name})", peak_megabytes(), "MB", "before it began", before_mb)]
+
+
+def apart(name: str, drive: Drive) -> list[Figure]:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measured, name, drive).result()
