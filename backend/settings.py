@@ -159,7 +159,8 @@ def prepare_ray(*, alone: bool) -> None:
     if alone:
         os.environ["RAY_enable_metrics_collection"] = "0"  # noqa: SIM112  # Ray's own spelling
         os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        # A process keeps the first token that it saw.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         # Ray would take another address of this machine in place of 127.0.0.1, on Linux too.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
