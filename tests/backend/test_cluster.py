@@ -26,6 +26,8 @@ from tests.backend.conftest import LABELS, SEQUENCE
 
 pytestmark = [
     pytest.mark.slow,
+    # Each worker loads everything anew, on a machine that others may share.
+    pytest.mark.timeout(900),
     pytest.mark.xdist_group("ray"),
     # Not imported here: it reads the environment when it is.
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="no Ray"),
