@@ -57,9 +57,8 @@ def main() -> None:
         return
     print("| workers | start, s | tasks, s | tasks per minute | times one worker |\n|---|---|---|---|---|")
     for row in rows:
-        print(
-            f"| {row['workers']} | {row['start_s']:.1f} | {row['seconds']:.1f} | {row['tasks_per_minute']:.1f} | {row['times_one_worker']:.2f} |"
-        )
+        figures = [f"{row[name]:.1f}" for name in ("start_s", "seconds", "tasks_per_minute")]
+        print(f"| {row['workers']} | {' | '.join(figures)} | {row['times_one_worker']:.2f} |")
 
 
 if __name__ == "__main__":
