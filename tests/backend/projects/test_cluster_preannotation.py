@@ -34,7 +34,7 @@ def test_workers_find_what_one_process_finds(
     monkeypatch.setenv("SAM4D_DATA_ROOT", str(label_studio.data_root))
 
     def run(*more: str) -> list[object]:
-        assert main(["preannotate", "by workers", "--json", *more]) == 1
+        assert main(["preannotate", "by workers", "--masks-per-task", "500", "--json", *more]) == 1
         said = capsys.readouterr()
         assert [line.partition(": ")[0] for line in said.err.splitlines()] == [f"task {stranger}"]
         outcomes: list[dict[str, object]] = json.loads(said.out)["tasks"]
