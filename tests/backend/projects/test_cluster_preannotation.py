@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -40,13 +39,13 @@ def test_workers_find_what_one_process_finds(
         outcomes: list[dict[str, object]] = json.loads(said.out)["tasks"]
         return sorted(outcomes, key=lambda outcome: str(outcome["task_id"]))
 
-    def predicted() -> list[object]:
-        return [
-            [(labels.model_version, labels.result) for labels in client.labelled_task(task).predictions] for task in client.tasks(project)
-        ]
+    def predicted() -> list[list[object]]:
+        # Not the stranger's: Label Studio asks the backend itself for a task that is looked at and has none.
+        ours = [task for task in client.tasks(project) if task.task_id != stranger]
+        return [[(labels.model_version, labels.result) for labels in client.labelled_task(task).predictions] for task in ours]
 
     alone, found_alone = run(), predicted()
-    assert [len(predictions) for predictions in found_alone if isinstance(predictions, Sequence)] == [1, 1, 0]
+    assert [len(predictions) for predictions in found_alone] == [1, 1]
     assert run("--cluster", "local", "--workers", "2") == alone
     assert predicted() == found_alone
 
