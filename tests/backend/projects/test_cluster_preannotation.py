@@ -32,7 +32,7 @@ def test_workers_find_what_one_process_finds(
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", label_studio.token)
     monkeypatch.setenv("SAM4D_DATA_ROOT", str(label_studio.data_root))
 
-    def run(*more: str) -> list[object]:
+    def run(*more: str) -> list[dict[str, object]]:
         assert main(["preannotate", "by workers", "--masks-per-task", "500", "--json", *more]) == 1
         said = capsys.readouterr()
         assert [line.partition(": ")[0] for line in said.err.splitlines()] == [f"task {stranger}"]
