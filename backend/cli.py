@@ -134,6 +134,10 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
 
     preannotate.add_argument("--per-frame", action="store_true", help="for the data engine: each frame by itself, without ego poses")
+    preannotate.add_argument(
+        "--cluster", metavar="local|ray://HOST:PORT", help="many tasks at once, on the cores or GPUs of this machine or of a Ray cluster"
+    )
+    preannotate.add_argument("--workers", type=_positive, metavar="N", help="for --cluster (default: one for each GPU, else each core)")
 
     prewarm = words.add_parser("prewarm", help="prepare a project's frames, so that first clicks do not wait for them")
     prewarm.set_defaults(command=projects.run_prewarm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,6 +149,23 @@ class Settings:
             credentials=_credentials(values),
             s3=_s3_access(values),
         )
+
+
+def prepare_ray(*, alone: bool) -> None:
+    """What Ray reads from this process's environment when it is first imported: that it tells its makers nothing.
+
+    Args:
+        alone: it will be started here, for this process only. Then it listens on the loopback address and nowhere else, and only to who
+            has the token: whoever can talk to a Ray can run programs on it.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if alone:
+        os.environ["RAY_enable_metrics_collection"] = "0"  # noqa: SIM112  # Ray's own spelling
+        os.environ["RAY_AUTH_MODE"] = "token"
+        # A process keeps the first token that it saw.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        # Ray would take another address of this machine in place of 127.0.0.1, on Linux too.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 
 def _limits(values: Mapping[str, str]) -> Limits:

@@ -20,7 +20,9 @@ def prewarmed_clicks(drive: Drive) -> list[Figure]:
     """Processor time, each click the best of three, means over objects: on a frame not looked at before, and the same click again."""
     clip = drive.open()
     targets = drive.targets(clip, 4 if drive.quick else 10)
-    cold_s, prewarmed_s, further_s = [], [], []
+    cold_s: list[float] = []
+    prewarmed_s: list[float] = []
+    further_s: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         predictor = sam4d.build_predictor("geometric", store=DiskFrameStore(DiskCache(Path(folder), 10**10)))
         prewarm_s = seconds_of(lambda: predictor.prewarm(clip, 0))[1]

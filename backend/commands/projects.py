@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from backend.cluster import connected_cluster
 from backend.commands.connection import Connection, find_connection
 from backend.commands.output import ProgressBars, complain, say, say_json
 from backend.data_engine import DATA_ENGINE, DataEngine
@@ -18,7 +19,7 @@ from backend.label_studio import LabelStudioClient, LabelStudioError, Project
 from backend.limits import MEGABYTE
 from backend.media import MediaReader
 from backend.placed_scenes import place_scene
-from backend.preannotate import TaskOutcome, preannotate
+from backend.preannotate import TaskOutcome, post_proposals, preannotate
 from backend.prewarm import Prewarmed, frames_of, prewarm
 from backend.projects import Buckets, ImportedSequence, ImportInterrupted, ImportOptions, WithLabels, import_sequences
 from backend.proposing import Proposer, WindowProposer
@@ -77,6 +78,10 @@ def run_preannotate(arguments: argparse.Namespace, settings: Settings) -> int:
         raise InputError(
             "--per-frame", f"--engine {DATA_ENGINE}, which looks at whole drives otherwise", str(arguments.engine or "no --engine")
         )
+    if arguments.cluster is not None and arguments.engine == DATA_ENGINE:
+        raise InputError("--cluster", f"another engine than {DATA_ENGINE}, which looks at whole drives on one machine", arguments.cluster)
+    if arguments.workers is not None and arguments.cluster is None:
+        raise InputError("--workers", "--cluster", "none")
     connection = find_connection(settings, arguments.directory)
     with connection.client() as client:
         project = client.get_project(arguments.project)
@@ -97,16 +102,23 @@ def run_preannotate(arguments: argparse.Namespace, settings: Settings) -> int:
                 return DriveProposer(DataEngine(predictor, arguments.per_frame), work, progress, show_scene)
             return WindowProposer(predictor)
 
+        masks_per_task, resume = arguments.masks_per_task or settings.masks_per_task, arguments.resume
         try:
-            outcomes = preannotate_all(
-                connection,
-                client,
-                project,
-                masks_per_task=arguments.masks_per_task or settings.masks_per_task,
-                resume=arguments.resume,
-                hidden=arguments.json,
-                proposer=proposer,
-            )
+            if arguments.cluster is None:
+                outcomes = preannotate_all(
+                    connection, client, project, masks_per_task=masks_per_task, resume=resume, hidden=arguments.json, proposer=proposer
+                )
+            else:
+                with (
+                    connected_cluster(
+                        arguments.cluster, arguments.workers, connection.settings, project, masks_per_task=masks_per_task
+                    ) as cluster,
+                    ProgressBars(hidden=arguments.json) as progress,
+                ):
+                    posted = post_proposals(
+                        client, project, cluster.propose_all, cluster.version, resume=resume, most_waiting=2 * cluster.count
+                    )
+                    outcomes = _follow(posted, len(client.tasks(project)), masks_per_task, progress)
         except KeyboardInterrupt:
             complain("the same command with --resume goes on with it")
             raise
@@ -218,18 +230,24 @@ def preannotate_all(
 ) -> list[TaskOutcome]:
     """Every task's outcome, with a progress bar; failures are complained about as they come."""
     total = len(client.tasks(project))
-    outcomes = []
     with ProgressBars(hidden=hidden) as progress:
-        progress("pre-annotating tasks", 0, total)
         proposes = proposer(predictor_of(connection.settings), progress)
-        for outcome in preannotate(client, project, proposes, connection.open_clip(project), masks_per_task=masks_per_task, resume=resume):
-            outcomes.append(outcome)
-            if outcome.failure is not None:
-                complain(f"task {outcome.task_id}: {outcome.failure}")
-            if outcome.left_out:
-                found = (outcome.objects or 0) + outcome.left_out
-                complain(f"task {outcome.task_id}: the best {outcome.objects} of {found} objects, for at most {masks_per_task} masks")
-            progress("pre-annotating tasks", len(outcomes), total)
+        posted = preannotate(client, project, proposes, connection.open_clip(project), masks_per_task=masks_per_task, resume=resume)
+        return _follow(posted, total, masks_per_task, progress)
+
+
+def _follow(posted: Iterable[TaskOutcome], total: int, masks_per_task: int, progress: ProgressBars) -> list[TaskOutcome]:
+    """Say what is to be said of each outcome as it comes."""
+    outcomes = []
+    progress("pre-annotating tasks", 0, total)
+    for outcome in posted:
+        outcomes.append(outcome)
+        if outcome.failure is not None:
+            complain(f"task {outcome.task_id}: {outcome.failure}")
+        if outcome.left_out:
+            found = (outcome.objects or 0) + outcome.left_out
+            complain(f"task {outcome.task_id}: the best {outcome.objects} of {found} objects, for at most {masks_per_task} masks")
+        progress("pre-annotating tasks", len(outcomes), total)
     return outcomes
 
 

@@ -129,7 +129,7 @@ def test_every_variable_that_is_read_is_shown_and_documented() -> None:
 
 
 def test_secrets_are_shown_as_stars() -> None:
-    settings = Settings(label_studio_api_key="key-secret", credentials=Credentials("user", "pass-secret", "token-secret"), port=1234)
+    settings = Settings(label_studio_api_key="key-secret", credentials=Credentials("user", "pass-secret", "token-secret"), s3=S3Access(None, None, "key", "key-secret"), port=1234)
     shown = {each.variable: each for each in shown_settings(settings)}
     assert "secret" not in str(shown)
     assert [shown[name].value for name in SECRETS] == [HIDDEN] * len(SECRETS)

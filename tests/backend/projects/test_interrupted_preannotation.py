@@ -86,7 +86,7 @@ def test_label_studio_stops_during_preannotation(own_label_studio: OwnLabelStudi
     write_sequence(small_drive.clip, tmp_path / "street")
 
     def run(client: LabelStudioClient, project: Project, resume: bool) -> list[TaskOutcome]:
-        return list(preannotate(client, project, WindowProposer(predictor), open_clip, masks_per_task=5, resume=resume))
+        return list(preannotate(client, project, WindowProposer(predictor), open_clip, masks_per_task=5, resume=resume, pauses_s=()))
 
     def kept(client: LabelStudioClient, project: Project) -> list[list[str]]:
         tasks = client.tasks(project)

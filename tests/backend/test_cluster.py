@@ -1,0 +1,136 @@
+"""Proposals from two real Ray workers on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from backend.cluster import connected_cluster
+from backend.label_studio import Project, Task
+from backend.media import MediaReader
+from backend.preannotate import TaskProposal, propose_task
+from backend.proposing import ProposedRegions, Proposer, WindowProposer
+from backend.settings import Settings
+from converters.label_config import LabelConfig, build_label_config
+from converters.tasks import TaskWindow, build_task_data
+from sam4d.predictor import build_predictor
+from sam4d.simulation import SyntheticDrive
+from sam4d.structures import Clip, InputError
+from tests.backend.conftest import LABELS, SEQUENCE
+
+pytestmark = [
+    pytest.mark.slow,
+    # Each worker loads everything anew, on a machine that others may share.
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("ray"),
+    # Not imported here: it reads the environment when it is.
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="no Ray"),
+]
+
+MASKS_PER_TASK = 20
+
+
+def wait_for(condition: object) -> None:
+    """Until `condition()` holds."""
+    assert callable(condition)
+    until = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@dataclass
+class NotedProposer:
+    """Notes each task that it begins, with its process, in a folder, and waits while it is told to hold it there."""
+
+    notes: Path
+    proposer: Proposer
+
+    @property
+    def version(self) -> str:
+        return self.proposer.version
+
+    def propose(self, window: TaskWindow, drive: Clip, config: LabelConfig, most_masks: int) -> ProposedRegions:
+        number = len(list(self.notes.glob(f"begun-{window.first_frame}-*")))
+        (self.notes / f"begun-{window.first_frame}-{number}").write_text(str(os.getpid()))
+        wait_for(lambda: not (self.notes / f"hold-{window.first_frame}").exists())
+        if (self.notes / f"kill-{window.first_frame}").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.proposer.propose(window, drive, config, most_masks)
+
+
+def build_noted_proposer(settings: Settings) -> Proposer:
+    assert settings.model_dir is not None
+    return NotedProposer(settings.model_dir, WindowProposer(build_predictor()))
+
+
+def build_nothing(settings: Settings) -> Proposer:
+    raise InputError("this machine", "a checkpoint", "none")
+
+
+def one_frame_tasks(drive: SyntheticDrive) -> list[Task]:
+    """A task of each frame; its number is the frame's."""
+    images = {camera: ["/image.png"] for camera in drive.clip.cameras}
+    return [Task(frame, build_task_data(TaskWindow(SEQUENCE, frame, 1), images, ["/bev.png"])) for frame in range(len(drive.clip))]
+
+
+def project_of(drive: SyntheticDrive) -> Project:
+    return Project(7, "drives", build_label_config(drive.clip.cameras, LABELS))
+
+
+def test_a_killed_worker_costs_its_task_once_more_and_nothing_else(small_drive: SyntheticDrive, data_root: Path, tmp_path: Path) -> None:
+    """Task 0's worker is killed from outside, task 3 ends every worker that takes it."""
+    settings = Settings(data_root=data_root, model_dir=tmp_path)
+    project, tasks = project_of(small_drive), one_frame_tasks(small_drive)
+    open_clip = MediaReader(settings).open_clip
+    alone = [propose_task(task, WindowProposer(build_predictor()), open_clip, project.label_config, MASKS_PER_TASK) for task in tasks]
+    stranger = Task(9, {"image": "a"})
+    (tmp_path / "hold-0").touch()
+    (tmp_path / "kill-3").touch()
+    found: dict[int, TaskProposal] = {}
+    with connected_cluster("local", 2, settings, project, masks_per_task=MASKS_PER_TASK, build=build_noted_proposer) as cluster:
+        assert (cluster.count, cluster.version) == (2, build_predictor().version)
+        proposals = cluster.propose_all([*tasks, stranger])
+        # The other worker goes on.
+        first = next(proposals)
+        found[first.task.task_id] = first
+        begun = tmp_path / "begun-0-0"
+        wait_for(lambda: begun.exists() and begun.read_text())
+        os.kill(int(begun.read_text()), signal.SIGKILL)
+        (tmp_path / "hold-0").unlink()
+        for proposal in proposals:
+            assert proposal.task.task_id not in found
+            found[proposal.task.task_id] = proposal
+    assert [found[number] for number in range(3)] == alone[:3]
+    assert all(proposal.objects for proposal in alone[:3])
+    assert str(found[3].failure).startswith("its worker was lost 3 times: ")
+    assert "\n" not in str(found[3].failure)
+    assert "a task of another project type" in str(found[9].failure)
+    assert len(found) == 5
+    assert [len(list(tmp_path.glob(f"begun-{number}-*"))) for number in range(4)] == [2, 1, 1, 3]
+
+
+def test_workers_that_have_no_engine(small_drive: SyntheticDrive, data_root: Path) -> None:
+    with (
+        pytest.raises(InputError, match="workers with this engine, found this machine: expected a checkpoint"),
+        connected_cluster("local", 1, Settings(data_root=data_root), project_of(small_drive), masks_per_task=1, build=build_nothing),
+    ):
+        pass
+    import ray
+
+    assert not ray.is_initialized()
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:10001", "auto", ""])
+def test_an_address_that_is_none(small_drive: SyntheticDrive, address: str) -> None:
+    with (
+        pytest.raises(InputError, match="--cluster: expected local or ray://HOST:PORT"),
+        connected_cluster(address, None, Settings(), project_of(small_drive), masks_per_task=1),
+    ):
+        pass
