@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
+from scipy.sparse import coo_matrix, csc_matrix, csr_matrix, triu
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
@@ -62,12 +62,12 @@ class FusedObject:
 @dataclass(frozen=True, eq=False)
 class Votes:
     """tracks: the masklets, (T,). by_track: how many images or sweeps show a voxel as a masklet's, sparse int32 (T, V). seen: how many show
-    it at all, int32 (V,). together: bool (T, T), which masklets one image or sweep shows side by side, so that they are two objects."""
+    it at all, int32 (V,). shown: of each masklet, the images and sweeps that show it: two that one shows side by side are two objects."""
 
     tracks: tuple[Track, ...]
     by_track: csr_matrix
     seen: NDArray[np.int32]
-    together: NDArray[np.bool_]
+    shown: tuple[frozenset[int], ...]
 
 
 def count_votes(
@@ -117,11 +117,11 @@ def count_votes(
         report(frame_index + 1, len(clip))
     row, column = (np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64) for parts in (rows, columns))
     by_track = coo_matrix((np.ones(len(row), dtype=np.int32), (row, column)), shape=(len(number), len(scene))).tocsr()
-    together = np.zeros((len(number), len(number)), dtype=np.bool_)
-    for numbers in side_by_side:
-        together[np.ix_(numbers, numbers)] = True
-    np.fill_diagonal(together, False)
-    return Votes(tuple(number), by_track, seen, together)
+    shown: list[set[int]] = [set() for _ in number]
+    for look, numbers in enumerate(side_by_side):
+        for index in numbers:
+            shown[index].add(look)
+    return Votes(tuple(number), by_track, seen, tuple(map(frozenset, shown)))
 
 
 def fuse(
@@ -187,23 +187,22 @@ def _joined(votes: Votes, settings: FusionSettings, own_masks: bool) -> list[lis
     """Masklets by object: those that share most first, never two that one image shows side by side."""
     claims = _claims(votes, settings)
     sizes = np.asarray(claims.sum(axis=1)).ravel()
-    shared = (claims @ claims.T).tocoo()
-    pairs = [
-        (one, other, count / max(1, min(sizes[one], sizes[other])))
-        for one, other, count in zip(shared.row, shared.col, shared.data, strict=True)
-        if one < other
-    ]
+    # Only masklets that share voxels make pairs: of thousands, each meets few.
+    shared = triu(claims @ claims.T, k=1).tocoo()
+    share = shared.data / np.maximum(1, np.minimum(sizes[shared.row], sizes[shared.col]))
+    same = np.flatnonzero(share >= settings.same_share)
+    same = same[np.argsort(-share[same], kind="stable")]
     by_number: dict[Track | int, list[int]] = {}
     for index, (sensor, track) in enumerate(votes.tracks):
         by_number.setdefault(track if own_masks else (sensor, track), []).append(index)
     group = {index: members for members in by_number.values() for index in members}
-    for one, other, share in sorted(pairs, key=lambda pair: -pair[2]):
-        if share < settings.same_share:
-            break
+    shown = {id(members): set().union(*(votes.shown[index] for index in members)) for members in by_number.values()}
+    for one, other in zip(shared.row[same].tolist(), shared.col[same].tolist(), strict=True):
         first, second = group[one], group[other]
-        if first is second or votes.together[np.ix_(first, second)].any():
+        if first is second or not shown[id(first)].isdisjoint(shown[id(second)]):
             continue
         first.extend(second)
+        shown[id(first)] |= shown[id(second)]
         for index in second:
             group[index] = first
     return list({id(members): members for members in group.values()}.values())
