@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -19,6 +19,8 @@ from sam4d.data_engine.voxels import Int64Array
 from sam4d.structures import LIDAR, Masklet
 
 BESIDE_M = 0.3
+BETTER_WEIGHT = 0.75
+"""In an object's score, of the kind of sensor that agrees better with it."""
 
 Track: TypeAlias = tuple[str, int]
 """Sensor (a camera's name or "lidar") and track."""
@@ -50,8 +52,8 @@ class FusionSettings:
 
 @dataclass(frozen=True, eq=False)
 class FusedObject:
-    """voxels: int64 (K,), sorted. tracks: the masklets that are this object. score in [0, 1]: intersection over union of what its masklets
-    claim and what all images and sweeps see of its voxels, counted in votes."""
+    """voxels: int64 (K,), sorted. tracks: the masklets that are this object. score in [0, 1]: how far its masklets agree with it, by
+    `_scores`."""
 
     voxels: Int64Array
     tracks: tuple[Track, ...]
@@ -141,7 +143,6 @@ def fuse(
     ones = np.ones(len(of_object), dtype=np.int32)
     member = coo_matrix((ones, (of_object, np.concatenate(objects))), shape=(len(objects), len(votes.tracks))).tocsr()
     by_object = (member @ votes.by_track).tocsc()
-    votes_of = np.asarray(by_object.sum(axis=1)).ravel()
     owner, count = _winners(by_object)
     agreed = (owner >= 0) & (count >= settings.least_share * votes.seen)
     for index, body in enumerate(scene.bodies):
@@ -152,20 +153,24 @@ def fuse(
         agreed[part] = (owner[part] >= 0) & (count[part] >= settings.least_share * np.maximum(1, images))
         inside = (np.abs(scene.centers_m[part]) <= size_m / 2 + scene.settings.body_margin_m).all(axis=1)
         _one_object(part.start + np.flatnonzero(inside), by_object, owner, count, agreed)
-    own = np.flatnonzero(agreed & (~scene.is_ground | _low_parts(scene, votes, member, owner, settings)))
+    in_sweeps, in_images = _by_kind(votes, member)
+    own = np.flatnonzero(agreed & (~scene.is_ground | _low_parts(scene, in_sweeps, owner, settings)))
     order = np.argsort(owner[own], kind="stable")
     own = own[order]
     bounds = np.searchsorted(owner[own], np.arange(len(objects) + 1))
-    fused = []
-    for index, members in enumerate(objects):
+    pieces: dict[int, Int64Array] = {}
+    for index in range(len(objects)):
         voxels = _hanging_together(scene, own[bounds[index] : bounds[index + 1]], count, settings)
         if len(voxels) < settings.least_voxels or (own_masks and _stands_under(scene, voxels, settings)):
             continue
-        tracks = tuple(votes.tracks[member] for member in members)
+        pieces[index] = np.sort(voxels)
+    scores = _scores(scene, votes, pieces, in_sweeps, in_images)
+    fused = []
+    for index, voxels in pieces.items():
+        tracks = tuple(votes.tracks[member] for member in objects[index])
         labels = [label for sensor, track in tracks if sensor != LIDAR and (label := source.label_of(sensor, track))]
-        voted = int(count[voxels].sum())
-        score = voted / max(1, int(votes.seen[voxels].sum()) + int(votes_of[index]) - voted)
-        fused.append(FusedObject(np.sort(voxels), tracks, max(set(labels), key=labels.count) if labels else "", min(1.0, score)))
+        label = max(set(labels), key=labels.count) if labels else ""
+        fused.append(FusedObject(voxels, tracks, label, float(scores[index])))
     return fused
 
 
@@ -233,14 +238,48 @@ def _winners(by_object: csr_matrix) -> tuple[Int64Array, NDArray[np.int32]]:
     return owner, count
 
 
-def _low_parts(scene: Reconstruction, votes: Votes, member: csr_matrix, owner: Int64Array, settings: FusionSettings) -> NDArray[np.bool_]:
+def _by_kind(votes: Votes, member: csr_matrix) -> tuple[csr_matrix, csr_matrix]:
+    """The votes of sweeps and those of images for each object, sparse int32 (objects, V)."""
+    is_sweep = np.array([sensor == LIDAR for sensor, _ in votes.tracks], dtype=np.bool_)
+    sweeps, images = (member[:, kind] @ votes.by_track[kind] for kind in (np.flatnonzero(is_sweep), np.flatnonzero(~is_sweep)))
+    return sweeps, images
+
+
+def _scores(
+    scene: Reconstruction, votes: Votes, pieces: Mapping[int, Int64Array], in_sweeps: csr_matrix, in_images: csr_matrix
+) -> NDArray[np.float64]:
+    """How sure each object is, float64 (objects,), in [0, 1].
+
+    For sweeps and for images: intersection over union of what masklets claim and what is seen of the object's voxels, counted in votes.
+    Worn masks agree less on small objects whose points are exact, so the better of the two weighs most; but what sweeps alone take for an
+    object is often none.
+    """
+    owner = np.full(len(scene), -1, dtype=np.int64)
+    for index, voxels in pieces.items():
+        owner[voxels] = index
+    sweeps = _agreement(in_sweeps, owner, scene.hits)
+    if not scene.clip.cameras:
+        return sweeps
+    images = _agreement(in_images, owner, votes.seen - scene.hits)
+    return np.asarray(BETTER_WEIGHT * np.maximum(sweeps, images) + (1 - BETTER_WEIGHT) * np.minimum(sweeps, images))
+
+
+def _agreement(by_object: csr_matrix, owner: Int64Array, seen: NDArray[np.int32]) -> NDArray[np.float64]:
+    entries = by_object.tocoo()
+    own = owner[entries.col] == entries.row
+    count = by_object.shape[0]
+    claimed = np.bincount(entries.row, weights=entries.data, minlength=count)
+    both = np.bincount(entries.row[own], weights=entries.data[own], minlength=count)
+    owned = owner >= 0
+    looked = np.bincount(owner[owned], weights=seen[owned], minlength=count)
+    return np.asarray(np.minimum(1.0, both / np.maximum(1, claimed + looked - both)))
+
+
+def _low_parts(scene: Reconstruction, in_sweeps: csr_matrix, owner: Int64Array, settings: FusionSettings) -> NDArray[np.bool_]:
     """Voxels of the ground's height that most sweeps take for their owner's, bool (V,). Images are not asked: their masks run over."""
-    in_sweeps = np.array([sensor == LIDAR for sensor, _ in votes.tracks], dtype=np.int32)
-    entries = votes.by_track.tocoo()
-    in_sweep = coo_matrix((entries.data * in_sweeps[entries.row], (entries.row, entries.col)), shape=entries.shape).tocsr()
-    by_object = (member @ in_sweep).tocoo()
-    own = owner[by_object.col] == by_object.row
-    count = np.bincount(by_object.col[own], weights=by_object.data[own], minlength=len(scene))
+    entries = in_sweeps.tocoo()
+    own = owner[entries.col] == entries.row
+    count = np.bincount(entries.col[own], weights=entries.data[own], minlength=len(scene))
     return np.asarray(count >= np.maximum(1, settings.least_low * scene.hits))
 
 
