@@ -141,13 +141,13 @@ def _counts(tracks: NDArray[np.int32]) -> dict[int, int]:
 
 
 def _followed(looks: Sequence[_Look]) -> dict[str, int]:
-    """{camera: track} that leads on most frames. Tracks of one image each say nothing of another."""
+    """{camera: track} that leads on most frames. A track of one image alone says nothing of the others."""
+    shown = Counter((look.camera, track) for look in looks for track in look.all)
     leading: dict[str, Counter[int]] = {}
     for look in looks:
-        if look.leading:
+        if look.leading and shown[look.camera, look.leading] > 1:
             leading.setdefault(look.camera, Counter())[look.leading] += 1
-    most = {camera: counts.most_common(1)[0] for camera, counts in leading.items()}
-    return {camera: track for camera, (track, count) in most.items() if count > 1}
+    return {camera: counts.most_common(1)[0][0] for camera, counts in leading.items()}
 
 
 def _one_track(masklet: Masklet, looks: Sequence[_Look], followed: Mapping[str, int]) -> Masklet:
