@@ -18,7 +18,6 @@ from sam4d.data_engine.reconstruction import Reconstruction
 from sam4d.data_engine.voxels import Int64Array
 from sam4d.structures import LIDAR, Masklet
 
-BESIDE_M = 0.3
 BETTER_WEIGHT = 0.75
 """In an object's score, of the kind of sensor that agrees better with it."""
 
@@ -34,8 +33,7 @@ class FusionSettings:
     those that two masklets must share to be one object. gap_m, gap_per_metre: voxels of one object hang together over gaps of this length,
     longer ones far from the sensor. least_piece: of an object's votes, what a piece that hangs apart must have to be kept. least_voxels:
     of an object. least_low: of the sweeps that hit a voxel as low as the ground, those that must take it for an object's. claim_share: of
-    the votes for the track with most of a sensor's votes on a voxel, those with which another track claims it as well. most_above,
-    above_m: other voxels so far above a standing object, by its own, with which it is a piece of something taller.
+    the votes for the track with most of a sensor's votes on a voxel, those with which another track claims it as well.
     """
 
     least_share: float = 0.4
@@ -46,8 +44,6 @@ class FusionSettings:
     least_voxels: int = 3
     least_low: float = 0.5
     claim_share: float = 0.5
-    most_above: float = 0.25
-    above_m: float = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +128,7 @@ def fuse(
     """Masklets of different cameras and times that share voxels become one object; each voxel goes to the object with most of its votes.
 
     Args:
-        own_masks: the images' masks were made from the sweeps' masklets. Then what has the same number is one object, and nobody
-            but the scene says what is none: what stands right under something is a piece of it, of a tree or of a wall.
+        own_masks: the images' masks were made from the sweeps' masklets. Then what has the same number is one object.
     """
     settings = settings or FusionSettings()
     objects = _joined(votes, settings, own_masks)
@@ -161,7 +156,7 @@ def fuse(
     pieces: dict[int, Int64Array] = {}
     for index in range(len(objects)):
         voxels = _hanging_together(scene, own[bounds[index] : bounds[index + 1]], count, settings)
-        if len(voxels) < settings.least_voxels or (own_masks and _stands_under(scene, voxels, settings)):
+        if len(voxels) < settings.least_voxels:
             continue
         pieces[index] = np.sort(voxels)
     scores = _scores(scene, votes, pieces, in_sweeps, in_images)
@@ -172,20 +167,6 @@ def fuse(
         label = max(set(labels), key=labels.count) if labels else ""
         fused.append(FusedObject(voxels, tracks, label, float(scores[index])))
     return fused
-
-
-def _stands_under(scene: Reconstruction, voxels: Int64Array, settings: FusionSettings) -> bool:
-    """Whether an object that does not move has other things close above it. What moves on the road stands free to the sky."""
-    static = scene.part(0)
-    if not (voxels < static.stop).all():
-        return False
-    places_m = scene.centers_m[voxels]
-    low, high = places_m.min(axis=0) - BESIDE_M, places_m.max(axis=0) + BESIDE_M
-    around_m = scene.centers_m[static]
-    above = (around_m[:, 2] > places_m[:, 2].max()) & (around_m[:, 2] < places_m[:, 2].max() + settings.above_m)
-    above &= ~scene.is_ground[static]
-    above[above] = ((around_m[above, :2] > low[:2]) & (around_m[above, :2] < high[:2])).all(axis=1)
-    return int(above.sum()) > settings.most_above * len(voxels)
 
 
 def _joined(votes: Votes, settings: FusionSettings, own_masks: bool) -> list[list[int]]:
