@@ -115,11 +115,11 @@ def count_votes(
         report(frame_index + 1, len(clip))
     row, column = (np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64) for parts in (rows, columns))
     by_track = coo_matrix((np.ones(len(row), dtype=np.int32), (row, column)), shape=(len(number), len(scene))).tocsr()
-    shown: list[set[int]] = [set() for _ in number]
+    shown_by: list[set[int]] = [set() for _ in number]
     for look, numbers in enumerate(side_by_side):
         for index in numbers:
-            shown[index].add(look)
-    return Votes(tuple(number), by_track, seen, tuple(map(frozenset, shown)))
+            shown_by[index].add(look)
+    return Votes(tuple(number), by_track, seen, tuple(map(frozenset, shown_by)))
 
 
 def fuse(
