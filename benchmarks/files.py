@@ -14,6 +14,7 @@ from label_studio_sdk.converter import brush as sdk_brush
 from pypcd4.pypcd4 import PointCloud
 
 from backend.derived_files import DerivedFiles
+from backend.drive_place import local_place
 from benchmarks.drive import Drive
 from benchmarks.figure import Figure, seconds_of
 from converters.birds_eye import render_birds_eye
@@ -113,7 +114,7 @@ def imports(drive: Drive) -> list[Figure]:
     clip = drive.open()
     view = BirdsEyeView(forward=clip.forward)
     root = drive.folder.parent
-    derived = DerivedFiles.of(clip, Path(drive.folder.name), view)
+    derived = DerivedFiles.of(clip, local_place(Path(drive.folder.name)), view)
 
     def read_everything() -> None:
         for frame in clip.frames:

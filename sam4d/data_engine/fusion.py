@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
+from scipy.sparse import coo_matrix, csc_matrix, csr_matrix, triu
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
@@ -18,7 +18,8 @@ from sam4d.data_engine.reconstruction import Reconstruction
 from sam4d.data_engine.voxels import Int64Array
 from sam4d.structures import LIDAR, Masklet
 
-BESIDE_M = 0.3
+BETTER_WEIGHT = 0.75
+"""In an object's score, of the kind of sensor that agrees better with it."""
 
 Track: TypeAlias = tuple[str, int]
 """Sensor (a camera's name or "lidar") and track."""
@@ -32,8 +33,7 @@ class FusionSettings:
     those that two masklets must share to be one object. gap_m, gap_per_metre: voxels of one object hang together over gaps of this length,
     longer ones far from the sensor. least_piece: of an object's votes, what a piece that hangs apart must have to be kept. least_voxels:
     of an object. least_low: of the sweeps that hit a voxel as low as the ground, those that must take it for an object's. claim_share: of
-    the votes for the track with most of a sensor's votes on a voxel, those with which another track claims it as well. most_above,
-    above_m: other voxels so far above a standing object, by its own, with which it is a piece of something taller.
+    the votes for the track with most of a sensor's votes on a voxel, those with which another track claims it as well.
     """
 
     least_share: float = 0.4
@@ -44,14 +44,12 @@ class FusionSettings:
     least_voxels: int = 3
     least_low: float = 0.5
     claim_share: float = 0.5
-    most_above: float = 0.25
-    above_m: float = 2.0
 
 
 @dataclass(frozen=True, eq=False)
 class FusedObject:
-    """voxels: int64 (K,), sorted. tracks: the masklets that are this object. score in [0, 1]: intersection over union of what its masklets
-    claim and what all images and sweeps see of its voxels, counted in votes."""
+    """voxels: int64 (K,), sorted. tracks: the masklets that are this object. score in [0, 1]: how far its masklets agree with it, by
+    `_scores`."""
 
     voxels: Int64Array
     tracks: tuple[Track, ...]
@@ -62,12 +60,12 @@ class FusedObject:
 @dataclass(frozen=True, eq=False)
 class Votes:
     """tracks: the masklets, (T,). by_track: how many images or sweeps show a voxel as a masklet's, sparse int32 (T, V). seen: how many show
-    it at all, int32 (V,). together: bool (T, T), which masklets one image or sweep shows side by side, so that they are two objects."""
+    it at all, int32 (V,). shown: of each masklet, the images and sweeps that show it: two that one shows side by side are two objects."""
 
     tracks: tuple[Track, ...]
     by_track: csr_matrix
     seen: NDArray[np.int32]
-    together: NDArray[np.bool_]
+    shown: tuple[frozenset[int], ...]
 
 
 def count_votes(
@@ -117,11 +115,11 @@ def count_votes(
         report(frame_index + 1, len(clip))
     row, column = (np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64) for parts in (rows, columns))
     by_track = coo_matrix((np.ones(len(row), dtype=np.int32), (row, column)), shape=(len(number), len(scene))).tocsr()
-    together = np.zeros((len(number), len(number)), dtype=np.bool_)
-    for numbers in side_by_side:
-        together[np.ix_(numbers, numbers)] = True
-    np.fill_diagonal(together, False)
-    return Votes(tuple(number), by_track, seen, together)
+    shown_by: list[set[int]] = [set() for _ in number]
+    for look, numbers in enumerate(side_by_side):
+        for index in numbers:
+            shown_by[index].add(look)
+    return Votes(tuple(number), by_track, seen, tuple(map(frozenset, shown_by)))
 
 
 def fuse(
@@ -130,8 +128,7 @@ def fuse(
     """Masklets of different cameras and times that share voxels become one object; each voxel goes to the object with most of its votes.
 
     Args:
-        own_masks: the images' masks were made from the sweeps' masklets. Then what has the same number is one object, and nobody
-            but the scene says what is none: what stands right under something is a piece of it, of a tree or of a wall.
+        own_masks: the images' masks were made from the sweeps' masklets. Then what has the same number is one object.
     """
     settings = settings or FusionSettings()
     objects = _joined(votes, settings, own_masks)
@@ -141,7 +138,6 @@ def fuse(
     ones = np.ones(len(of_object), dtype=np.int32)
     member = coo_matrix((ones, (of_object, np.concatenate(objects))), shape=(len(objects), len(votes.tracks))).tocsr()
     by_object = (member @ votes.by_track).tocsc()
-    votes_of = np.asarray(by_object.sum(axis=1)).ravel()
     owner, count = _winners(by_object)
     agreed = (owner >= 0) & (count >= settings.least_share * votes.seen)
     for index, body in enumerate(scene.bodies):
@@ -152,58 +148,47 @@ def fuse(
         agreed[part] = (owner[part] >= 0) & (count[part] >= settings.least_share * np.maximum(1, images))
         inside = (np.abs(scene.centers_m[part]) <= size_m / 2 + scene.settings.body_margin_m).all(axis=1)
         _one_object(part.start + np.flatnonzero(inside), by_object, owner, count, agreed)
-    own = np.flatnonzero(agreed & (~scene.is_ground | _low_parts(scene, votes, member, owner, settings)))
+    in_sweeps, in_images = _by_kind(votes, member)
+    own = np.flatnonzero(agreed & (~scene.is_ground | _low_parts(scene, in_sweeps, owner, settings)))
     order = np.argsort(owner[own], kind="stable")
     own = own[order]
     bounds = np.searchsorted(owner[own], np.arange(len(objects) + 1))
-    fused = []
-    for index, members in enumerate(objects):
+    pieces: dict[int, Int64Array] = {}
+    for index in range(len(objects)):
         voxels = _hanging_together(scene, own[bounds[index] : bounds[index + 1]], count, settings)
-        if len(voxels) < settings.least_voxels or (own_masks and _stands_under(scene, voxels, settings)):
+        if len(voxels) < settings.least_voxels:
             continue
-        tracks = tuple(votes.tracks[member] for member in members)
+        pieces[index] = np.sort(voxels)
+    scores = _scores(scene, votes, pieces, in_sweeps, in_images)
+    fused = []
+    for index, voxels in pieces.items():
+        tracks = tuple(votes.tracks[member] for member in objects[index])
         labels = [label for sensor, track in tracks if sensor != LIDAR and (label := source.label_of(sensor, track))]
-        voted = int(count[voxels].sum())
-        score = voted / max(1, int(votes.seen[voxels].sum()) + int(votes_of[index]) - voted)
-        fused.append(FusedObject(np.sort(voxels), tracks, max(set(labels), key=labels.count) if labels else "", min(1.0, score)))
+        label = max(set(labels), key=labels.count) if labels else ""
+        fused.append(FusedObject(voxels, tracks, label, float(scores[index])))
     return fused
-
-
-def _stands_under(scene: Reconstruction, voxels: Int64Array, settings: FusionSettings) -> bool:
-    """Whether an object that does not move has other things close above it. What moves on the road stands free to the sky."""
-    static = scene.part(0)
-    if not (voxels < static.stop).all():
-        return False
-    places_m = scene.centers_m[voxels]
-    low, high = places_m.min(axis=0) - BESIDE_M, places_m.max(axis=0) + BESIDE_M
-    around_m = scene.centers_m[static]
-    above = (around_m[:, 2] > places_m[:, 2].max()) & (around_m[:, 2] < places_m[:, 2].max() + settings.above_m)
-    above &= ~scene.is_ground[static]
-    above[above] = ((around_m[above, :2] > low[:2]) & (around_m[above, :2] < high[:2])).all(axis=1)
-    return int(above.sum()) > settings.most_above * len(voxels)
 
 
 def _joined(votes: Votes, settings: FusionSettings, own_masks: bool) -> list[list[int]]:
     """Masklets by object: those that share most first, never two that one image shows side by side."""
     claims = _claims(votes, settings)
     sizes = np.asarray(claims.sum(axis=1)).ravel()
-    shared = (claims @ claims.T).tocoo()
-    pairs = [
-        (one, other, count / max(1, min(sizes[one], sizes[other])))
-        for one, other, count in zip(shared.row, shared.col, shared.data, strict=True)
-        if one < other
-    ]
+    # Only masklets that share voxels make pairs: of thousands, each meets few.
+    shared = triu(claims @ claims.T, k=1).tocoo()
+    share = shared.data / np.maximum(1, np.minimum(sizes[shared.row], sizes[shared.col]))
+    same = np.flatnonzero(share >= settings.same_share)
+    same = same[np.argsort(-share[same], kind="stable")]
     by_number: dict[Track | int, list[int]] = {}
     for index, (sensor, track) in enumerate(votes.tracks):
         by_number.setdefault(track if own_masks else (sensor, track), []).append(index)
     group = {index: members for members in by_number.values() for index in members}
-    for one, other, share in sorted(pairs, key=lambda pair: -pair[2]):
-        if share < settings.same_share:
-            break
+    shown = {id(members): set().union(*(votes.shown[index] for index in members)) for members in by_number.values()}
+    for one, other in zip(shared.row[same].tolist(), shared.col[same].tolist(), strict=True):
         first, second = group[one], group[other]
-        if first is second or votes.together[np.ix_(first, second)].any():
+        if first is second or not shown[id(first)].isdisjoint(shown[id(second)]):
             continue
         first.extend(second)
+        shown[id(first)] |= shown[id(second)]
         for index in second:
             group[index] = first
     return list({id(members): members for members in group.values()}.values())
@@ -234,14 +219,48 @@ def _winners(by_object: csr_matrix) -> tuple[Int64Array, NDArray[np.int32]]:
     return owner, count
 
 
-def _low_parts(scene: Reconstruction, votes: Votes, member: csr_matrix, owner: Int64Array, settings: FusionSettings) -> NDArray[np.bool_]:
+def _by_kind(votes: Votes, member: csr_matrix) -> tuple[csr_matrix, csr_matrix]:
+    """The votes of sweeps and those of images for each object, sparse int32 (objects, V)."""
+    is_sweep = np.array([sensor == LIDAR for sensor, _ in votes.tracks], dtype=np.bool_)
+    sweeps, images = (member[:, kind] @ votes.by_track[kind] for kind in (np.flatnonzero(is_sweep), np.flatnonzero(~is_sweep)))
+    return sweeps, images
+
+
+def _scores(
+    scene: Reconstruction, votes: Votes, pieces: Mapping[int, Int64Array], in_sweeps: csr_matrix, in_images: csr_matrix
+) -> NDArray[np.float64]:
+    """How sure each object is, float64 (objects,), in [0, 1].
+
+    For sweeps and for images: intersection over union of what masklets claim and what is seen of the object's voxels, counted in votes.
+    Worn masks agree less on small objects whose points are exact, so the better of the two weighs most; but what sweeps alone take for an
+    object is often none.
+    """
+    owner = np.full(len(scene), -1, dtype=np.int64)
+    for index, voxels in pieces.items():
+        owner[voxels] = index
+    sweeps = _agreement(in_sweeps, owner, scene.hits)
+    if not scene.clip.cameras:
+        return sweeps
+    images = _agreement(in_images, owner, votes.seen - scene.hits)
+    return np.asarray(BETTER_WEIGHT * np.maximum(sweeps, images) + (1 - BETTER_WEIGHT) * np.minimum(sweeps, images))
+
+
+def _agreement(by_object: csr_matrix, owner: Int64Array, seen: NDArray[np.int32]) -> NDArray[np.float64]:
+    entries = by_object.tocoo()
+    own = owner[entries.col] == entries.row
+    count = by_object.shape[0]
+    claimed = np.bincount(entries.row, weights=entries.data, minlength=count)
+    both = np.bincount(entries.row[own], weights=entries.data[own], minlength=count)
+    owned = owner >= 0
+    looked = np.bincount(owner[owned], weights=seen[owned], minlength=count)
+    return np.asarray(np.minimum(1.0, both / np.maximum(1, claimed + looked - both)))
+
+
+def _low_parts(scene: Reconstruction, in_sweeps: csr_matrix, owner: Int64Array, settings: FusionSettings) -> NDArray[np.bool_]:
     """Voxels of the ground's height that most sweeps take for their owner's, bool (V,). Images are not asked: their masks run over."""
-    in_sweeps = np.array([sensor == LIDAR for sensor, _ in votes.tracks], dtype=np.int32)
-    entries = votes.by_track.tocoo()
-    in_sweep = coo_matrix((entries.data * in_sweeps[entries.row], (entries.row, entries.col)), shape=entries.shape).tocsr()
-    by_object = (member @ in_sweep).tocoo()
-    own = owner[by_object.col] == by_object.row
-    count = np.bincount(by_object.col[own], weights=by_object.data[own], minlength=len(scene))
+    entries = in_sweeps.tocoo()
+    own = owner[entries.col] == entries.row
+    count = np.bincount(entries.col[own], weights=entries.data[own], minlength=len(scene))
     return np.asarray(count >= np.maximum(1, settings.least_low * scene.hits))
 
 

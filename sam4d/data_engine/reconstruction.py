@@ -174,10 +174,10 @@ def moving_bodies(clip: Clip, tracks: Sequence[Body], ranges: Sequence[SweepRang
     for track in sorted(moving, key=lambda track: -len(track.cuboids)):
         if not any(_same_place(track, other) for other in kept):
             kept.append(track)
-    return tuple(_carried_on(track, clip) for track in kept)
+    return tuple(carried_on(track, clip) for track in kept)
 
 
-def _carried_on(track: Body, clip: Clip) -> Body:
+def carried_on(track: Body, clip: Clip) -> Body:
     """With the frames between and around its own on which it was lost: it leaves its points there all the same. Between them it goes
     straight on, around them at its last speed."""
     cuboids = dict(track.cuboids)

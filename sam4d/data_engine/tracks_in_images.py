@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from sam4d.cuboids import fit_cuboids_together
 from sam4d.data_engine.masklet_source import MaskletSource
-from sam4d.data_engine.reconstruction import Body
+from sam4d.data_engine.reconstruction import Body, carried_on
 from sam4d.geometric.connectivity import connected_groups
 from sam4d.geometric.scene import FrameScene, prepare_frame
-from sam4d.structures import Clip, Masklet, ObjectMasks
+from sam4d.geometry import BoolArray
+from sam4d.structures import Clip, Cuboid, Masklet, ObjectMasks
 
 CameraTrack: TypeAlias = tuple[str, int]
 Rows: TypeAlias = NDArray[np.int64]
@@ -32,6 +33,8 @@ LOST_SHARE = 0.25
 """Of an object's points that a camera sees: with fewer on its track's mask it has lost it."""
 COMPANION_FRAMES = 0.5
 """Of the frames between the first and the last on which an object holds another track too: with more they were followed as one."""
+CHANGED_FRAMES = 0.25
+"""Of an object's frames: with more of them lost to others or found by images, its cuboids were fitted to something else."""
 LARGE_PIECE = 0.25
 """Of the points of the largest piece on a mask."""
 GAP_M, GAP_PER_METRE = 0.4, 0.012
@@ -138,10 +141,11 @@ def _counts(tracks: NDArray[np.int32]) -> dict[int, int]:
 
 
 def _followed(looks: Sequence[_Look]) -> dict[str, int]:
-    """{camera: track} that leads on most frames."""
+    """{camera: track} that leads on most frames. A track of one image alone says nothing of the others."""
+    shown = Counter((look.camera, track) for look in looks for track in look.all)
     leading: dict[str, Counter[int]] = {}
     for look in looks:
-        if look.leading:
+        if look.leading and shown[look.camera, look.leading] > 1:
             leading.setdefault(look.camera, Counter())[look.leading] += 1
     return {camera: counts.most_common(1)[0][0] for camera, counts in leading.items()}
 
@@ -170,27 +174,40 @@ def _one_track(masklet: Masklet, looks: Sequence[_Look], followed: Mapping[str, 
 def _bodies(
     filled: Sequence[Masklet], found: Sequence[Masklet], alone: Sequence[Masklet], more: Mapping[int, Mapping[int, Rows]], clip: Clip
 ) -> tuple[Body, ...]:
-    """Cuboids are fitted anew where other points show the object now."""
-    changed = [
-        after
-        for after, before in zip(filled, found, strict=True)
-        if after.masks.keys() != before.masks.keys() or after.cuboids.keys() != before.cuboids.keys()
-    ]
-    refitted = [*changed, *alone]
+    """Cuboids are fitted anew where it was another object on many frames; else a frame that images fill lies between its neighbours."""
+    refitted = [*(after for after, before in zip(filled, found, strict=True) if _was_another(after, before)), *alone]
     fitted = {
         masklet.object_id: {frame: cuboid for frame, cuboid in enumerate(cuboids) if cuboid is not None}
         for masklet, cuboids in zip(refitted, fit_cuboids_together(refitted, clip), strict=True)
     }
-    bodies = []
-    for masklet in (*filled, *alone):
-        cuboids = fitted.get(masklet.object_id, masklet.cuboids)
-        masks = {}
-        for frame in cuboids.keys() & masklet.masks.keys():
-            mask = masklet.masks[frame].lidar_mask.copy()
-            mask[more.get(masklet.object_id, {}).get(frame, np.zeros(0, dtype=np.int64))] = True
-            masks[frame] = mask
-        bodies.append(Body(masklet.object_id, cuboids, masks))
-    return tuple(bodies)
+    cuboids = {masklet.object_id: fitted.get(masklet.object_id) or _between(masklet, clip) for masklet in (*filled, *alone)}
+    masks: dict[int, dict[int, BoolArray]] = {object_id: {} for object_id in cuboids}
+    for frame_index in range(len(clip)):
+        points_m = clip.frames[frame_index].load_sweep().points_m
+        for masklet in (*filled, *alone):
+            cuboid = cuboids[masklet.object_id].get(frame_index)
+            if cuboid is None or frame_index not in masklet.masks:
+                continue
+            mask = masklet.masks[frame_index].lidar_mask.copy()
+            rows = more.get(masklet.object_id, {}).get(frame_index, np.zeros(0, dtype=np.int64))
+            away_m = np.linalg.norm(points_m[rows, :2] - np.array(cuboid.center_m[:2]), axis=1)
+            mask[rows[away_m < cuboid.size_lwh_m[0]]] = True
+            masks[masklet.object_id][frame_index] = mask
+    return tuple(Body(masklet.object_id, cuboids[masklet.object_id], masks[masklet.object_id]) for masklet in (*filled, *alone))
+
+
+def _was_another(after: Masklet, before: Masklet) -> bool:
+    lost = [frame for frame in before.masks if frame not in after.cuboids]
+    gained = [frame for frame in after.masks if frame not in after.cuboids]
+    return len({*lost, *gained}) > CHANGED_FRAMES * len(after.masks)
+
+
+def _between(masklet: Masklet, clip: Clip) -> dict[int, Cuboid]:
+    """Its cuboids, those of frames that have points and none continued from the others."""
+    if len(masklet.cuboids) < 2:
+        return dict(masklet.cuboids)
+    continued = carried_on(Body(masklet.object_id, masklet.cuboids), clip).cuboids
+    return {frame: cuboid for frame, cuboid in sorted(continued.items()) if frame in masklet.masks}
 
 
 def _tracked_points(scene: FrameScene, clip: Clip, camera: str, source: MaskletSource) -> tuple[Rows, NDArray[np.int32]]:

@@ -71,11 +71,10 @@ def _shown_on(
     owner_of_point = owners_of_points(objects, owner, scene, source, point_masklets, frame_index)
     cameras = _camera_masks(objects, owner, owner_of_point, scene, source, session, frame_index, frame)
     shown = []
-    for index, fused in enumerate(objects):
+    for index in sorted(set(owner_of_point.tolist()).union(*cameras.values()) - {-1}):
+        fused = objects[index]
         masks = {camera: by_object[index] for camera, by_object in cameras.items() if index in by_object}
         lidar_mask = owner_of_point == index
-        if not lidar_mask.any() and not masks:
-            continue
         for camera in cameras:
             if camera not in masks:
                 size = scene.clip.cameras[camera]
@@ -150,6 +149,8 @@ def _camera_masks(
         by_object: dict[int, BoolArray] = {}
         for index, fused in enumerate(objects):
             own_tracks = [track for sensor, track in fused.tracks if sensor == camera and track in present]
+            if not own_tracks and index not in voxels_seen:
+                continue
             claimed, said = own_of_row == index, np.isin(track_of_row, own_tracks) if own_tracks else np.zeros(len(rows), dtype=np.bool_)
             either = int((claimed | said).sum())
             if own_tracks and (not claimed.any() or int((claimed & said).sum()) >= LEAST_AGREEMENT * either):

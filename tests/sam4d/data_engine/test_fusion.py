@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from sam4d.data_engine.fusion import FusedObject, count_votes, fuse
@@ -39,12 +38,11 @@ def fused(blocks: list[NDArray[np.float32]], found: list[int], *, own_masks: boo
     return scene, fuse(scene, source, count_votes(scene, source, masklets), own_masks=own_masks)
 
 
-@pytest.mark.parametrize(("own_masks", "kept"), [(True, 1), (False, 2)])
-def test_what_stands_under_something_is_a_piece_of_it(own_masks: bool, kept: int) -> None:
+def test_what_stands_under_something_is_an_object_all_the_same() -> None:
+    """A pedestrian under a tree is none of its branches."""
     free, under, above = block((8.0, 4.0, -1.0)), block((8.0, -4.0, -1.0)), block((8.0, -4.0, 0.6))
-    scene, objects = fused([free, under, above], [0, 1], own_masks=own_masks)
-    assert len(objects) == kept
-    assert all(scene.centers_m[objects[0].voxels, 1] > 0)
+    _, objects = fused([free, under, above], [0, 1], own_masks=True)
+    assert len(objects) == 2
 
 
 def test_what_all_sweeps_agree_on_has_a_high_score() -> None:

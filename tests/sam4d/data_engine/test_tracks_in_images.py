@@ -105,3 +105,32 @@ def test_what_only_images_show_is_a_body_of_its_own() -> None:
     held = {plate for body in alone for plate in (1, 2) if all(mask[rows(plate)].all() for mask in body.masks.values())}
     assert held == {1, 2}
     assert steps == [(done, FRAMES) for done in range(1, FRAMES + 1)]
+
+
+class EachImageByItself(Plates):
+    """Masks without ids over time: every image numbers its tracks anew."""
+
+    def tracks_in(self, frame_index: int, camera: str) -> NDArray[np.int32]:
+        tracks = super().tracks_in(frame_index, camera)
+        return np.where(tracks > 0, tracks + 100 * frame_index, 0).astype(np.int32)
+
+
+def test_tracks_of_one_image_each_take_no_frames_away() -> None:
+    found = masklet(dict.fromkeys(range(FRAMES), (0,)))
+    followed = follow_in_images([found], clip(), EachImageByItself())
+    assert sorted(followed.masklets[0].masks) == list(range(FRAMES))
+    assert [body.object_id for body in followed.bodies] == [1]
+
+
+def test_points_far_from_an_object_are_not_its_own() -> None:
+    class Wide(Plates):
+        """The mask of the first plate runs over the second one."""
+
+        def tracks_in(self, frame_index: int, camera: str) -> NDArray[np.int32]:
+            tracks = super().tracks_in(frame_index, camera)
+            return np.where(tracks == OTHER_TRACK, OWN_TRACK, tracks)
+
+    found = masklet(dict.fromkeys(range(FRAMES), (0,)))
+    body = next(body for body in follow_in_images([found], clip(), Wide()).bodies if body.object_id == 1)
+    assert sorted(body.masks) == list(range(FRAMES))
+    assert all(mask[rows(0)].all() and not mask[rows(1)].any() for mask in body.masks.values())
