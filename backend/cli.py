@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias, get_args
 
-from backend.commands import checkpoints, doctor, evaluation, files, generation, projects, services
+from backend.commands import checkpoints, doctor, evaluation, files, generation, jobs, projects, services
 from backend.embedded import ChildProcessFailedError, terminated_like_interrupted
 from backend.errors import one_line
 from backend.settings import Settings
@@ -126,6 +126,10 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--masks-per-task", type=_positive, metavar="N", help="the best objects, up to N masks (default: SAM4D_MASKS_PER_TASK, else 60)"
     )
 
+    queued = words.add_parser("jobs", help="tasks of Label Studio's Retrieve Predictions that wait for a prediction, or failed")
+    queued.set_defaults(command=jobs.run_jobs)
+    queued.add_argument("project", metavar="PROJECT", nargs="?", help="default: all projects")
+
     export = words.add_parser("export", help="write what people labelled")
     export.set_defaults(command=projects.run_export)
     export.add_argument("project", metavar="PROJECT")
@@ -142,7 +146,7 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     export.add_argument("--overwrite", action="store_true", help="replace files that are there")
     for word in (imports, preannotate):
         _add_engine(word)
-    for word in (imports, preannotate, export):
+    for word in (imports, preannotate, queued, export):
         _add_directory(word)
         word.add_argument("--json", action="store_true", help="the result as JSON on standard output")
 

@@ -62,6 +62,11 @@ class Workplace:
         return self.directory / "data"
 
     @property
+    def cache(self) -> Path:
+        """Downloaded files, and the queue of tasks."""
+        return self.directory / "cache"
+
+    @property
     def logs(self) -> Path:
         return self.directory / "logs"
 
@@ -309,14 +314,14 @@ class Services:
 
 @contextlib.contextmanager
 def running_services(
-    workplace: Workplace, label_studio: Path, port: int, backend_port: int, engine: Mapping[str, str]
+    workplace: Workplace, label_studio: Path, port: int, backend_port: int, variables: Mapping[str, str]
 ) -> Iterator[Services]:
     """Label Studio and the backend for the duration of the block; both are ended afterwards, whatever happens.
 
     Args:
         label_studio: the virtual environment that Label Studio is installed in.
         port, backend_port: where they listen; 0 picks a free port.
-        engine: the variables that choose the backend's engine.
+        variables: the backend's own, such as those that choose its engine.
 
     Raises:
         InputError: a port is taken, the folder is in use, or there is no Label Studio.
@@ -327,12 +332,13 @@ def running_services(
         login = workplace.prepare()
         with running_label_studio(workplace, login, label_studio, port) as (label_studio_child, url):
             variables = {
+                "MODEL_DIR": str(workplace.cache),
                 "LABEL_STUDIO_URL": url,
                 "LABEL_STUDIO_API_KEY": login.token,
                 "SAM4D_DATA_ROOT": str(workplace.data_root),
                 "BASIC_AUTH_USER": BACKEND_USER,
                 "BASIC_AUTH_PASS": login.backend_password,
-                **engine,
+                **variables,
             }
             with running_backend(workplace, variables, backend_port) as (backend_child, backend_url):
                 login = replace(login, label_studio_url=url, backend_url=backend_url)

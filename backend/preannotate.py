@@ -78,9 +78,5 @@ def _predict(
     clip = open_clip(window.sequence).window(window.first_frame, window.frame_count)
     config = parse_label_config(project.label_config, clip.cameras)
     proposed = propose_regions(window, clip, config, predictor, masks_per_task)
-    before = client.labelled_task(task).predictions
-    client.add_prediction(task, proposed.regions, score=proposed.score, model_version=predictor.version)
-    for labels in before:
-        if labels.model_version == predictor.version:
-            client.delete_prediction(labels)
+    client.replace_prediction(task, proposed.regions, score=proposed.score, model_version=predictor.version)
     return TaskOutcome(task.task_id, len(proposed.masklets), proposed.left_out)

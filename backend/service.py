@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from backend.answers import Answer, answer_click, pending_objects
+from backend.batch_keeper import BatchKeeper
 from backend.edits import newest_record, take_in
-from backend.errors import BusyError, ErrorLog, RequestError
+from backend.errors import BusyError, ErrorLog, RequestError, one_line
 from backend.limits import Limits
 from backend.media import MediaReader
 from backend.proposing import propose_regions
@@ -42,6 +43,7 @@ class LabellingService:
         batch_seconds: how long a request without a click may take for all its tasks together.
         masks_per_task: brush masks that a proposal may hold at the most.
         limits: of one request and its answer.
+        keeper: of the queue for tasks that find no time; None where there is none.
         clock: seconds, monotonic.
 
     `errors` holds how many there were of each kind, also of those that a client is told of within an answer.
@@ -56,10 +58,12 @@ class LabellingService:
         batch_seconds: float,
         masks_per_task: int,
         limits: Limits | None = None,
+        keeper: BatchKeeper | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.errors = ErrorLog()
         self.sessions = sessions
+        self.keeper = keeper
         self._predictor = predictor
         self._media = media
         self._interactive_seconds = interactive_seconds
@@ -88,6 +92,8 @@ class LabellingService:
 
         Args:
             seconds: what is left for the answer; None takes the limits' own.
+
+        Without a context, a task that found no time has an empty prediction which says `later` ("queued", or "ask again") under "sam4d".
 
         Raises:
             InputError: what the click asks cannot be answered; the 3D view is told in the answer instead. Without a context, such a task
@@ -170,17 +176,47 @@ class LabellingService:
                     raise RequestError(f"{where}, {name}", f"at most {self._limits.prompts} entries", str(len(entries)), status=413)
 
     def _propose(self, tasks: Sequence[Mapping[str, Any]], label_config: str, deadline: float) -> list[Prediction]:
-        predictions = []
+        began_s = time.time()
+        held = self._held(tasks, began_s)
+        predictions: list[Prediction | None] = []
         for task in tasks:
             try:
-                predictions.append(self._propose_for(task, label_config, deadline))
+                predictions.append(None if task.get("id") in held else self._propose_for(task, label_config, deadline))
             except DeadlineError:
-                logger.warning("task %s: left empty, no time remained", task.get("id"))
-                predictions.append(self._prediction([], 0.0))
+                predictions.append(None)
             except Exception as error:
                 self.errors.answer(error, f"pre-annotation of task {task.get('id')}")
                 predictions.append(self._prediction([], 0.0))
-        return predictions
+        # Another request may have queued a task meanwhile: the worker's prediction and this one would both be stored.
+        held = self._held(tasks, began_s)
+        queued = held | self._queue([task for task, prediction in zip(tasks, predictions, strict=True) if prediction is None], held)
+        return [
+            self._later("queued" if task.get("id") in queued else "ask again")
+            if prediction is None or task.get("id") in queued
+            else prediction
+            for task, prediction in zip(tasks, predictions, strict=True)
+        ]
+
+    def _held(self, tasks: Sequence[Mapping[str, Any]], since_s: float) -> set[int]:
+        return set() if self.keeper is None else self.keeper.held([task["id"] for task in tasks if _is_number(task.get("id"))], since_s)
+
+    def _queue(self, late: Sequence[Mapping[str, Any]], held: set[int]) -> set[int]:
+        """Those of the tasks that wait in the queue now; the log says of how many, and which do not."""
+        if not late:
+            return set()
+        asked = {task["id"]: task["project"] for task in late if _is_number(task.get("id")) and _is_number(task.get("project"))}
+        new = {task: project for task, project in asked.items() if task not in held}
+        queued = self.keeper.add(new) if self.keeper is not None and new else set()
+        if queued or held:
+            logger.info("%d tasks found no time and are predicted later, %d of them queued before", len(queued | held), len(held))
+        left = [task.get("id") for task in late if task.get("id") not in queued | held]
+        if left:
+            why = "no queue" if self.keeper is None else "the queue is full or cannot be used"
+            logger.warning("%d tasks found no time and are left without an answer, %s: %s", len(left), why, one_line(str(left), 300))
+        return queued
+
+    def _later(self, what: str) -> Prediction:
+        return {**self._prediction([], 0.0), "sam4d": {"later": what}}
 
     def _propose_for(self, task: Mapping[str, Any], label_config: str, deadline: float) -> Prediction:
         def check_deadline(*progress: object) -> None:
@@ -205,3 +241,8 @@ class LabellingService:
 
     def _prediction(self, regions: Sequence[Region], score: float) -> Prediction:
         return {"result": list(regions), "score": float(score), "model_version": self.version}
+
+
+def _is_number(value: object) -> bool:
+    """Whether a task or project can have it: what a request says is anything, and the queue's file holds 64 bits."""
+    return type(value) is int and 0 < value < 2**63

@@ -37,7 +37,8 @@ class Settings:
     queue, queue_seconds: how many more may wait, and how long; others are asked to come again. limits: of one request and its answer.
     file_bytes, cache_bytes: the largest file that is read, and the disk that downloaded ones may take. model_dir: where downloaded files
     are kept between starts; None keeps them in a temporary folder that goes with the process. credentials: what a client must show;
-    nothing is asked for where there are none.
+    nothing is asked for where there are none. batch_queue: how many tasks that found no time in such a request may wait for the worker, 0
+    for none; it needs the model dir, and Label Studio's address and key.
     """
 
     host: str = "127.0.0.1"
@@ -55,6 +56,7 @@ class Settings:
     sparse_convolution: SparseConvolution = "torch"
     interactive_seconds: float = 8.0
     batch_seconds: float = 80.0
+    batch_queue: int = 10_000
     masks_per_task: int = 60
     session_count: int = 8
     session_bytes: int = 1024 * MEGABYTE
@@ -126,7 +128,8 @@ class Settings:
             compiled=_choice(values, "SAM4D_COMPILE", "no", ("no", "yes")) == "yes",
             sparse_convolution=_choice(values, "SAM4D_SPARSE_CONVOLUTION", cls.sparse_convolution, get_args(SparseConvolution)),
             interactive_seconds=_number(values, "SAM4D_INTERACTIVE_SECONDS", cls.interactive_seconds, 0.0, 95.0),
-            batch_seconds=_number(values, "SAM4D_BATCH_SECONDS", cls.batch_seconds, 1.0, 3600.0),
+            batch_seconds=_number(values, "SAM4D_BATCH_SECONDS", cls.batch_seconds, 0.0, 3600.0),
+            batch_queue=_integer(values, "SAM4D_BATCH_QUEUE", cls.batch_queue, 0, 1_000_000),
             masks_per_task=_integer(values, "SAM4D_MASKS_PER_TASK", cls.masks_per_task, 1, 100_000),
             session_count=_integer(values, "SAM4D_SESSIONS", cls.session_count, 1, 10_000),
             session_bytes=_integer(values, "SAM4D_SESSION_MEGABYTES", cls.session_bytes // MEGABYTE, 1, 10_000_000) * MEGABYTE,

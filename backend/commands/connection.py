@@ -55,6 +55,10 @@ def find_connection(settings: Settings, directory: Path) -> Connection:
         raise InputError("Label Studio", f"`sam4d up` in {directory}, or LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY", "neither")
     login = workplace.read_login()
     found = replace(
-        settings, label_studio_url=login.label_studio_url, label_studio_api_key=login.token, data_root=workplace.data_root.resolve()
+        settings,
+        label_studio_url=login.label_studio_url,
+        label_studio_api_key=login.token,
+        data_root=workplace.data_root.resolve(),
+        model_dir=settings.model_dir or workplace.cache,
     )
     return Connection(found, BackendAddress(login.backend_url, BACKEND_USER, login.backend_password))

@@ -118,9 +118,10 @@ def _started(arguments: argparse.Namespace, settings: Settings) -> Iterator[Serv
     workplace = Workplace(arguments.directory.resolve())
     with contextlib.suppress(InputError):
         refresh_viewer(workplace.data_root)
-    with running_services(
-        workplace, arguments.label_studio, arguments.port, arguments.backend_port, settings.engine_variables()
-    ) as services:
+    variables = settings.engine_variables()
+    if settings.model_dir is not None:
+        variables["MODEL_DIR"] = str(settings.model_dir.resolve())
+    with running_services(workplace, arguments.label_studio, arguments.port, arguments.backend_port, variables) as services:
         yield services
 
 
