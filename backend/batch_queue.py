@@ -87,7 +87,7 @@ class BatchQueue:
     def take(self) -> QueuedTask | None:
         """The next task that is due, from now on running; None where there is none."""
         with self._changing() as table:
-            found = "SELECT task_id FROM tasks WHERE state = 'waiting' AND due_s <= ? ORDER BY position LIMIT 1"
+            found = "SELECT task_id FROM tasks WHERE state = 'waiting' AND due_s <= ? ORDER BY due_s, position LIMIT 1"
             row = table.execute(found, (self._clock(),)).fetchone()
             if row is None:
                 return None
@@ -95,11 +95,12 @@ class BatchQueue:
             return _task(table.execute(f"SELECT {COLUMNS} FROM tasks WHERE task_id = ?", row).fetchone())  # noqa: S608 # nosec B608 # no value in it
 
     def put_back(self, task: QueuedTask, failure: str = "", after_s: float = 0.0) -> None:
-        """To be taken again, not before so many seconds; with a failure, it counts as one."""
+        """To be taken again; after so many seconds, and then behind all that wait for their first turn. A failure is counted."""
         with self._changing() as table:
             failures, failure = (task.failures + 1, failure) if failure else (task.failures, task.failure)
             change = "UPDATE tasks SET state = 'waiting', failures = ?, failure = ?, due_s = ?, changed_s = ? WHERE task_id = ?"
-            table.execute(change, (failures, failure, self._clock() + after_s, self._clock(), task.task_id))
+            due_s = self._clock() + after_s if after_s else 0.0
+            table.execute(change, (failures, failure, due_s, self._clock(), task.task_id))
 
     def finish(self, task: QueuedTask) -> None:
         with self._changing() as table:

@@ -177,42 +177,50 @@ class LabellingService:
 
     def _propose(self, tasks: Sequence[Mapping[str, Any]], label_config: str, deadline: float) -> list[Prediction]:
         began_s = time.time()
-        held = self._held(tasks, began_s)
+        numbers = [_number(task.get("id")) for task in tasks]
+        held = self._held(numbers, began_s)
         predictions: list[Prediction | None] = []
-        for task in tasks:
-            try:
-                predictions.append(None if task.get("id") in held else self._propose_for(task, label_config, deadline))
-            except DeadlineError:
-                predictions.append(None)
-            except Exception as error:
-                self.errors.answer(error, f"pre-annotation of task {task.get('id')}")
-                predictions.append(self._prediction([], 0.0))
+        first = True
+        for task, number in zip(tasks, numbers, strict=True):
+            prediction = None
+            if number not in held:
+                try:
+                    prediction = self._propose_for(task, label_config, deadline)
+                except DeadlineError:
+                    if first and self.keeper is None:
+                        # It had all the time there is: to ask again would not help, and each labeller who opens it would wait.
+                        logger.warning("task %s: left empty, %g s are too short for it", task.get("id"), self._batch_seconds)
+                        prediction = self._prediction([], 0.0)
+                except Exception as error:
+                    self.errors.answer(error, f"pre-annotation of task {task.get('id')}")
+                    prediction = self._prediction([], 0.0)
+                first = False
+            predictions.append(prediction)
         # Another request may have queued a task meanwhile: the worker's prediction and this one would both be stored.
-        held = self._held(tasks, began_s)
-        queued = held | self._queue([task for task, prediction in zip(tasks, predictions, strict=True) if prediction is None], held)
+        held = self._held(numbers, began_s)
+        late = [task for task, number, prediction in zip(tasks, numbers, predictions, strict=True) if not prediction and number not in held]
+        queued = held | self._queue(late)
         return [
-            self._later("queued" if task.get("id") in queued else "ask again")
-            if prediction is None or task.get("id") in queued
-            else prediction
-            for task, prediction in zip(tasks, predictions, strict=True)
+            self._later("queued") if number in queued else prediction or self._later("ask again")
+            for number, prediction in zip(numbers, predictions, strict=True)
         ]
 
-    def _held(self, tasks: Sequence[Mapping[str, Any]], since_s: float) -> set[int]:
-        return set() if self.keeper is None else self.keeper.held([task["id"] for task in tasks if _is_number(task.get("id"))], since_s)
+    def _held(self, numbers: Sequence[int | None], since_s: float) -> set[int]:
+        return set() if self.keeper is None else self.keeper.held({number for number in numbers if number is not None}, since_s)
 
-    def _queue(self, late: Sequence[Mapping[str, Any]], held: set[int]) -> set[int]:
+    def _queue(self, late: Sequence[Mapping[str, Any]]) -> set[int]:
         """Those of the tasks that wait in the queue now; the log says of how many, and which do not."""
         if not late:
             return set()
-        asked = {task["id"]: task["project"] for task in late if _is_number(task.get("id")) and _is_number(task.get("project"))}
-        new = {task: project for task, project in asked.items() if task not in held}
-        queued = self.keeper.add(new) if self.keeper is not None and new else set()
-        if queued or held:
-            logger.info("%d tasks found no time and are predicted later, %d of them queued before", len(queued | held), len(held))
-        left = [task.get("id") for task in late if task.get("id") not in queued | held]
+        asked = {_number(task.get("id")): _number(task.get("project")) for task in late}
+        new = {task: project for task, project in asked.items() if task is not None and project is not None}
+        queued = self.keeper.add(new) if self.keeper is not None else set()
+        if queued:
+            logger.info("%d tasks found no time and are queued", len(queued))
+        left = [task.get("id") for task in late if _number(task.get("id")) not in queued]
         if left:
-            why = "no queue" if self.keeper is None else "the queue is full or cannot be used"
-            logger.warning("%d tasks found no time and are left without an answer, %s: %s", len(left), why, one_line(str(left), 300))
+            why = "there is no queue" if self.keeper is None else "the queue is full or cannot be used"
+            logger.warning("%d tasks found no time and stay without an answer, %s: %s", len(left), why, one_line(str(left), 300))
         return queued
 
     def _later(self, what: str) -> Prediction:
@@ -243,6 +251,6 @@ class LabellingService:
         return {"result": list(regions), "score": float(score), "model_version": self.version}
 
 
-def _is_number(value: object) -> bool:
-    """Whether a task or project can have it: what a request says is anything, and the queue's file holds 64 bits."""
-    return type(value) is int and 0 < value < 2**63
+def _number(value: object) -> int | None:
+    """A task's or project's, where it is one: what a request says is anything, and the queue's file holds 64 bits."""
+    return value if type(value) is int and 0 < value < 2**63 else None
