@@ -31,7 +31,7 @@ class BatchKeeper:
         self._settings = settings
         self._added = threading.Event()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="batch-keeper", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def add(self, tasks: Mapping[int, int]) -> set[int]:
         """As the queue's own; where it cannot be used, a line in the log says so and nothing is taken."""
@@ -52,13 +52,16 @@ class BatchKeeper:
             return set()
 
     def start(self) -> None:
+        self._stopped.clear()
+        self._thread = threading.Thread(target=self._keep, name="batch-keeper", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Ends the worker; its task waits on for the next start."""
         self._stopped.set()
         self._added.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _keep(self) -> None:
         complaint = ""
@@ -75,7 +78,7 @@ class BatchKeeper:
             self._added.wait(LOOK_SECONDS)
 
     def _is_needed(self) -> bool:
-        if not self.queue.has_work:
+        if not self.queue.has_work():
             return False
         with self.queue.one_worker() as alone:
             return alone

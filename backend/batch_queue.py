@@ -32,7 +32,9 @@ TABLE = """CREATE TABLE IF NOT EXISTS tasks (
     due_s REAL NOT NULL DEFAULT 0,
     changed_s REAL NOT NULL
 )"""
-COLUMNS = "task_id, project_id, state, failures, failure"
+ALL = "SELECT task_id, project_id, state, failures, failure FROM tasks ORDER BY position"
+NEXT_DUE = """SELECT task_id, project_id, 'running', failures, failure FROM tasks WHERE state = 'waiting' AND due_s <= ?
+    ORDER BY due_s, position LIMIT 1"""
 
 
 class QueueError(InputError):
@@ -87,12 +89,10 @@ class BatchQueue:
     def take(self) -> QueuedTask | None:
         """The next task that is due, from now on running; None where there is none."""
         with self._changing() as table:
-            found = "SELECT task_id FROM tasks WHERE state = 'waiting' AND due_s <= ? ORDER BY due_s, position LIMIT 1"
-            row = table.execute(found, (self._clock(),)).fetchone()
-            if row is None:
-                return None
-            self._set(table, row[0], "running")
-            return _task(table.execute(f"SELECT {COLUMNS} FROM tasks WHERE task_id = ?", row).fetchone())  # noqa: S608 # nosec B608 # no value in it
+            row = table.execute(NEXT_DUE, (self._clock(),)).fetchone()
+            if row is not None:
+                self._set(table, row[0], "running")
+        return None if row is None else QueuedTask(*row)
 
     def put_back(self, task: QueuedTask, failure: str = "", after_s: float = 0.0) -> None:
         """To be taken again; after so many seconds, and then behind all that wait for their first turn. A failure is counted."""
@@ -119,8 +119,7 @@ class BatchQueue:
     def tasks(self, project_id: int | None = None, states: Sequence[State] = get_args(State)) -> list[QueuedTask]:
         """Those of a project, or all, in the order in which they came."""
         with self._reading() as table:
-            rows = table.execute(f"SELECT {COLUMNS} FROM tasks ORDER BY position")  # noqa: S608 # nosec B608 # no value in it
-            found = [_task(row) for row in rows]
+            found = [QueuedTask(*row) for row in table.execute(ALL)]
         return [task for task in found if task.state in states and project_id in (None, task.project_id)]
 
     def counts(self) -> dict[State, int]:
@@ -129,7 +128,6 @@ class BatchQueue:
             counted = Counter(dict(table.execute("SELECT state, COUNT(*) FROM tasks GROUP BY state")))
         return {state: counted[state] for state in get_args(State)}
 
-    @property
     def has_work(self) -> bool:
         """A task waits, or was being worked on when its worker ended."""
         counts = self.counts()
@@ -201,10 +199,6 @@ def why_no_queue(settings: Settings) -> str:
     }
     missing = [name for name, value in needed.items() if not value]
     return f"no {', no '.join(missing)}" if missing else ""
-
-
-def _task(row: tuple[int, int, State, int, str]) -> QueuedTask:
-    return QueuedTask(*row)
 
 
 def _unusable(error: Exception) -> QueueError:

@@ -62,7 +62,7 @@ class BatchWorker:
         """Returns when nothing waits any more, or when it was stopped. Raises QueueError where the queue cannot be used."""
         self._take_over()
         away = 0
-        while not self.stopped.is_set() and self.queue.has_work:
+        while not self.stopped.is_set() and self.queue.has_work():
             task = self.queue.take()
             if task is None:
                 self.stopped.wait(min(LOOK_SECONDS, self.failure_seconds))
@@ -146,6 +146,8 @@ def run_batch_worker(settings: Settings) -> None:
     threading.Thread(target=_stop_with_parent, args=(stopped,), daemon=True).start()
     os.nice(LOWEST_PRIORITY)
     configure_logging(settings.log_level, settings.log_format, settings.hidden_in_logs())
+    # or each task has a line for each of its requests, with their addresses
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     url, api_key, queue = settings.label_studio_url, settings.label_studio_api_key, batch_queue_of(settings)
     assert url is not None
     assert api_key is not None

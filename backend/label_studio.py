@@ -212,7 +212,7 @@ class LabelStudioClient:
             if error.status == 404:
                 return None
             raise
-        return Task(task_id, dict(found.data)) if found.project == project_id else None
+        return Task(task_id, dict(found.data)) if getattr(found, "project", None) == project_id else None
 
     def label_config(self, project_id: int) -> str:
         """A project's labelling configuration (XML)."""

@@ -47,7 +47,7 @@ def queuing(settings: Settings, tmp_path: Path) -> Settings:
 
 
 def test_each_task_waits_once_and_only_so_many(queue: BatchQueue, file: Path) -> None:
-    assert not queue.has_work
+    assert not queue.has_work()
     assert not file.exists(), "nobody needs a queue that nothing waits in"
     assert queue.add({1: 7, 2: 7}) == {1, 2}
     assert queue.add({2: 7, 3: 8, 4: 8}) == {2, 3}, "4 finds no room"
@@ -74,7 +74,7 @@ def test_another_process_goes_on_with_it(queue: BatchQueue, file: Path, clock: C
     assert second.task_id == 2
     queue.fail(second, "no such drive")
     assert queue.take() is None, "the first is not due yet"
-    assert queue.has_work
+    assert queue.has_work()
     clock.now_s += 10
     first = queue.take()
     assert first is not None
@@ -174,7 +174,7 @@ def test_tasks_without_a_number_are_not_queued(queuing: Settings, project: Proje
     assert answer.json()["results"] == [[], []]
     queue = batch_queue_of(queuing)
     assert queue is not None
-    assert not queue.has_work
+    assert not queue.has_work()
 
 
 def test_a_queue_that_cannot_be_used_costs_no_answer(queuing: Settings, project: Project, caplog: pytest.LogCaptureFixture) -> None:

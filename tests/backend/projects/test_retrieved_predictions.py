@@ -138,7 +138,7 @@ def test_every_task_gets_one_prediction_however_often_the_backend_dies(
         assert queued
         assert all(versions in ([], [version]) for versions in found)
 
-        assert queue.has_work
+        assert queue.has_work()
         answer = retrieval.click(first.task_id, clicking.click_on(clicking.visible()))
         assert answer["data"]["result"]
         metrics = httpx.get(f"http://127.0.0.1:{retrieval.port}/metrics", timeout=30).text
@@ -152,7 +152,7 @@ def test_every_task_gets_one_prediction_however_often_the_backend_dies(
         backend.process.wait()
 
     killed = queue.tasks(states=["running"])
-    assert queue.has_work
+    assert queue.has_work()
     for name, value in retrieval.variables.items():
         monkeypatch.setenv(name, value)
     assert main(["jobs", "retrieved"]) == 0
@@ -166,11 +166,11 @@ def test_every_task_gets_one_prediction_however_often_the_backend_dies(
     assert queue.counts()["running"] == 0
 
     with retrieval.backend():
-        retrieval.wait_until(lambda: not queue.has_work)
+        retrieval.wait_until(lambda: not queue.has_work())
         assert retrieval.versions() == [[version]] * TASKS
         assert queue.counts() == {"waiting": 0, "running": 0, "failed": 0, "done": len(queued)}
         retrieval.retrieve()
-        assert not queue.has_work
+        assert not queue.has_work()
     assert retrieval.versions() == [[version]] * TASKS
     log = (retrieval.workplace.logs / "backend.log").read_text()
     assert "from the queue" in log
@@ -189,7 +189,7 @@ def test_a_task_deleted_meanwhile_is_dropped_and_a_broken_one_fails_in_one_line(
 
     # What was queued before the start is worked on from the start.
     with retrieval.backend():
-        retrieval.wait_until(lambda: not queue.has_work)
+        retrieval.wait_until(lambda: not queue.has_work())
     found = {task.task_id: retrieval.client.labelled_task(task).predictions for task in retrieval.client.tasks(retrieval.project)}
     assert [labels.model_version for labels in found[kept]] == [version]
     assert not found[broken]
