@@ -14,6 +14,7 @@ from backend.batch_queue import BatchQueue
 from backend.batch_worker import MOST_FAILURES, BatchWorker
 from backend.errors import MediaError
 from backend.label_studio import LabelStudioClient, LabelStudioError, Task
+from converters.label_config import BIRDS_EYE
 from sam4d.predictor import build_predictor
 from sam4d.structures import Clip, InputError
 from tests.backend.conftest import Project
@@ -52,7 +53,8 @@ class LabelStudioInMemory:
 
 @pytest.fixture
 def server(project: Project) -> LabelStudioInMemory:
-    data = {**project.task()["data"], "frame_count": 1}
+    data = project.task()["data"]
+    data = {**data, BIRDS_EYE: data[BIRDS_EYE][:1]}  # one frame
     return LabelStudioInMemory(project, {1: data, 2: data})
 
 

@@ -182,7 +182,7 @@ def test_a_task_deleted_meanwhile_is_dropped_and_a_broken_one_fails_in_one_line(
     version = build_predictor().version
     queue = retrieval.queue
     gone, kept, *_ = [task.task_id for task in retrieval.client.tasks(retrieval.project)]
-    (broken,) = retrieval.client.add_tasks(retrieval.project, [dict(retrieval.client.tasks(retrieval.project)[2].data, frame_count=-1)])
+    (broken,) = retrieval.client.add_tasks(retrieval.project, [dict(retrieval.client.tasks(retrieval.project)[2].data, first_frame=-1)])
     project_id = retrieval.project.project_id
     assert queue.add({gone: project_id, broken: project_id, kept: project_id}) == {gone, broken, kept}
     retrieval.client.delete_tasks([gone])
