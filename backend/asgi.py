@@ -7,10 +7,13 @@ Without --preload: each worker builds its own engine after the fork.
 
 from __future__ import annotations
 
+import logging
 import threading
 
 from starlette.applications import Starlette
 
+from backend.batch_keeper import BatchKeeper
+from backend.batch_queue import batch_queue_of, why_no_queue
 from backend.engine import predictor_of
 from backend.http import build_app
 from backend.logs import configure_logging
@@ -19,8 +22,10 @@ from backend.service import LabellingService
 from backend.sessions import SessionStore
 from backend.settings import Settings
 
+logger = logging.getLogger(__name__)
 
-def build_service(settings: Settings) -> LabellingService:
+
+def build_service(settings: Settings, keeper: BatchKeeper | None = None) -> LabellingService:
     """Everything behind the endpoints. Raises InputError where the engine cannot be had, see `predictor_of`."""
     predictor = predictor_of(settings)
     return LabellingService(
@@ -31,6 +36,7 @@ def build_service(settings: Settings) -> LabellingService:
         batch_seconds=settings.batch_seconds,
         masks_per_task=settings.masks_per_task,
         limits=settings.limits,
+        keeper=keeper,
     )
 
 
@@ -39,7 +45,10 @@ def create_app(settings: Settings | None = None) -> Starlette:
     if settings is None:
         settings = Settings.from_environment()
     configure_logging(settings.log_level, settings.log_format, settings.hidden_in_logs())
-    return build_app(build_service(settings), settings)
+    queue = batch_queue_of(settings)
+    if queue is None:
+        logger.info("tasks that find no time are not queued: %s", why_no_queue(settings))
+    return build_app(build_service(settings, BatchKeeper(queue, settings) if queue is not None else None), settings)
 
 
 class _ProcessService:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias, get_args
 
-from backend.commands import checkpoints, doctor, evaluation, files, generation, projects, services
+from backend.commands import checkpoints, doctor, evaluation, files, generation, jobs, projects, services
 from backend.data_engine import DATA_ENGINE
 from backend.embedded import ChildProcessFailedError, terminated_like_interrupted
 from backend.errors import one_line
@@ -143,6 +143,10 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     prewarm.set_defaults(command=projects.run_prewarm)
     prewarm.add_argument("project", metavar="PROJECT")
 
+    queued = words.add_parser("jobs", help="tasks of Label Studio's Retrieve Predictions that wait for a prediction, or failed")
+    queued.set_defaults(command=jobs.run_jobs)
+    queued.add_argument("project", metavar="PROJECT", nargs="?", help="default: all projects")
+
     export = words.add_parser("export", help="write what people labelled")
     export.set_defaults(command=projects.run_export)
     export.add_argument("project", metavar="PROJECT")
@@ -160,7 +164,7 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_engine(imports)
     _add_engine(preannotate, DATA_ENGINE)
     _add_engine(prewarm)
-    for word in (imports, preannotate, prewarm, export):
+    for word in (imports, preannotate, prewarm, queued, export):
         _add_directory(word)
         word.add_argument("--json", action="store_true", help="the result as JSON on standard output")
 

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 
 import requests
 
+from backend.batch_queue import QueueError, batch_queue_of, why_no_queue
 from backend.engine import predictor_of
 from backend.label_studio import LabelStudioClient, Project
 from backend.media import MediaReader
@@ -60,6 +61,7 @@ def examine_installation(settings: Settings) -> Iterator[Finding]:
     yield from _data_root(settings.data_root)
     if settings.model_dir is not None:
         yield _writable("MODEL_DIR", settings.model_dir)
+    yield _queue(settings)
 
 
 def examine_backend(settings: Settings, backend: BackendAddress) -> Iterator[Finding]:
@@ -150,6 +152,19 @@ def _data_root(root: Path | None) -> Iterator[Finding]:
         yield Finding("data root", "note", f"{free // 2**20} MB are free", "an import copies or links the drive and adds views from above")
     elif os.access(root, os.W_OK):
         yield Finding("data root", "ok", f"{free // 2**30} GB are free")
+
+
+def _queue(settings: Settings) -> Finding:
+    what = "queue of Retrieve Predictions"
+    queue = batch_queue_of(settings)
+    if queue is None:
+        return Finding(what, "note", f"none: {why_no_queue(settings)}", "without it, tasks that find no time stay without a prediction")
+    try:
+        counts = queue.counts()
+    except QueueError as error:
+        return Finding(what, "trouble", str(error), "take the file away: the tasks in it are then asked for anew")
+    waiting, failed = counts["waiting"] + counts["running"], counts["failed"]
+    return Finding(what, "note" if failed else "ok", f"{waiting} tasks wait, {failed} failed", "sam4d jobs says which, and why")
 
 
 def _writable(what: str, folder: Path) -> Finding:

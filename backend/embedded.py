@@ -62,13 +62,13 @@ class Workplace:
         return self.directory / "data"
 
     @property
-    def logs(self) -> Path:
-        return self.directory / "logs"
+    def cache(self) -> Path:
+        """The backend's MODEL_DIR, where none is named: downloaded files, prepared frames, the queue of tasks."""
+        return self.directory / "cache"
 
     @property
-    def cache(self) -> Path:
-        """The backend's MODEL_DIR, where none is named."""
-        return self.directory / "cache"
+    def logs(self) -> Path:
+        return self.directory / "logs"
 
     @property
     def label_studio_data(self) -> Path:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import reprlib
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
@@ -43,7 +44,8 @@ MOST_OF_JSON = {"[{": 1_000_000, '"': 8_000_000}
 def build_app(service: LabellingService, settings: Settings) -> Starlette:
     """The ASGI app over one service."""
     admission = Admission(settings.threads, settings.queue, settings.queue_seconds, settings.limits.request_bytes)
-    metrics = Metrics(service.version, admission, service.sessions, service.errors)
+    queue = service.keeper.queue if service.keeper is not None else None
+    metrics = Metrics(service.version, admission, service.sessions, service.errors, queue)
     endpoints = _Endpoints(service, settings, admission, metrics)
     middleware = [Middleware(Observation, metrics=metrics, errors=service.errors)]
     if settings.credentials.any_given:
@@ -61,6 +63,7 @@ def build_app(service: LabellingService, settings: Settings) -> Starlette:
         ],
         middleware=middleware,
         exception_handlers={HTTPException: _http_error},
+        lifespan=endpoints.lifespan,
     )
 
 
@@ -73,6 +76,19 @@ class _Endpoints:
         self._threads = anyio.CapacityLimiter(settings.threads)
         # asyncio itself forgets tasks that nobody holds
         self._at_work: set[asyncio.Task[bytes]] = set()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """What waits in the queue is worked on while the server runs."""
+        keeper = self._service.keeper
+        if keeper is None:
+            yield
+            return
+        keeper.start()
+        try:
+            yield
+        finally:
+            await anyio.to_thread.run_sync(keeper.stop)
 
     async def health(self, request: Request) -> Response:
         """What Label Studio asks before it connects."""
@@ -149,7 +165,14 @@ class _Endpoints:
         state.asked = "batch" if not context else "view" if is_viewer_request(context) else "click"
         model = Sam4DBackend(project_id=_text(content, "project"), label_config=_text(content, "label_config"), service=self._service)
         predictions = model.predict(tasks, context=context, seconds=deadline - time.monotonic())
-        answer = {"results": predictions, "model_version": self._service.version}
+        answer: dict[str, Any] = {"results": predictions, "model_version": self._service.version}
+        later = [prediction.get("sam4d", {}).get("later") for prediction in predictions]
+        if any(later):
+            # Label Studio stores nothing for an empty list. It would keep an empty prediction, and never ask for the task again.
+            answer["results"] = [[] if when else prediction for when, prediction in zip(later, predictions, strict=True)]
+            answer["sam4d"] = {
+                when: [task.get("id") for task, its in zip(tasks, later, strict=True) if its == when] for when in set(later) - {None}
+            }
         return json.dumps(answer, allow_nan=False, separators=(",", ":")).encode()
 
     def _trouble(self) -> list[str]:

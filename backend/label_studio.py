@@ -246,6 +246,22 @@ class LabelStudioClient:
             with self._asking(f"task {task_id}"):
                 self._sdk.tasks.delete(str(task_id))
 
+    def find_task(self, task_id: int, project_id: int) -> Task | None:
+        """As it was imported; None where the project has no such task any more."""
+        try:
+            with self._asking(f"task {task_id}"):
+                found = self._sdk.tasks.get(str(task_id), request_options={"additional_query_parameters": {"resolve_uri": "false"}})
+        except LabelStudioError as error:
+            if error.status == 404:
+                return None
+            raise
+        return Task(task_id, dict(found.data)) if getattr(found, "project", None) == project_id else None
+
+    def label_config(self, project_id: int) -> str:
+        """A project's labelling configuration (XML)."""
+        with self._asking(f"project {project_id}"):
+            return str(self._sdk.projects.get(project_id).label_config)
+
     def labelled_task(self, task: Task) -> LabelledTask:
         with self._asking(f"task {task.task_id}"):
             whole = self._sdk.tasks.get(str(task.task_id))
@@ -275,6 +291,20 @@ class LabelStudioClient:
             self._sdk.predictions.create(
                 task=task.task_id, result=[dict(region) for region in result], score=score, model_version=model_version
             )
+
+    def replace_prediction(self, task: Task, result: Sequence[Result], *, score: float, model_version: str) -> None:
+        """The task's one prediction of this version, there before an earlier one goes.
+
+        The newest stays, whatever was there: an older one, or one of a try whose answer got lost, or of another run at this moment.
+        """
+        self.add_prediction(task, result, score=score, model_version=model_version)
+        ours = [labels for labels in self.labelled_task(task).predictions if labels.model_version == model_version]
+        for labels in sorted(ours, key=lambda labels: labels.number)[:-1]:
+            try:
+                self.delete_prediction(labels)
+            except LabelStudioError as error:
+                if error.status != 404:
+                    raise
 
     def add_annotation(self, task_id: int, result: Sequence[Result]) -> None:
         """Labels as if a person had submitted them: they can be opened and corrected."""

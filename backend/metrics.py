@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from backend.admission import Admission
+from backend.batch_queue import BatchQueue, QueueError
 from backend.errors import ErrorLog
 from backend.sessions import SessionStore
 
@@ -23,10 +25,10 @@ class Metrics:
 
     Args:
         version: the engine's, "geometric-1" or "sam4d-<digest>".
-        admission, sessions, errors: what is asked for its present state with every scrape.
+        admission, sessions, errors, queue: what is asked for its present state with every scrape.
     """
 
-    def __init__(self, version: str, admission: Admission, sessions: SessionStore, errors: ErrorLog) -> None:
+    def __init__(self, version: str, admission: Admission, sessions: SessionStore, errors: ErrorLog, queue: BatchQueue | None) -> None:
         self._registry = CollectorRegistry()
         self._engine = version.partition("-")[0]
         self._seconds = Histogram(
@@ -38,6 +40,8 @@ class Metrics:
         )
         self._answers = Counter("sam4d_answers", "Answers by status.", ("endpoint", "status"), registry=self._registry)
         self._registry.register(_Errors(errors))
+        if queue is not None:
+            self._registry.register(_Queue(queue))
         self._gauge("sam4d_requests_running", "Predictions that are being worked on.", lambda: admission.running)
         self._gauge("sam4d_requests_waiting", "Predictions that wait for a place.", lambda: admission.waiting)
         self._gauge("sam4d_open_tasks", "Tasks that stay open between clicks.", lambda: len(sessions.keys))
@@ -69,6 +73,21 @@ class _Errors(Collector):
         )
         for kind, count in self._errors.counts.items():
             family.add_metric((kind,), count)
+        yield family
+
+
+class _Queue(Collector):
+    def __init__(self, queue: BatchQueue) -> None:
+        self._queue = queue
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(
+            "sam4d_batch_tasks", "Tasks of the queue, of all server processes; failed and done within a week.", labels=("state",)
+        )
+        # A queue that cannot be read has no figures; the others stay.
+        with contextlib.suppress(QueueError):
+            for state, count in self._queue.counts().items():
+                family.add_metric((state,), count)
         yield family
 
 

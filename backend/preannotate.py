@@ -151,24 +151,13 @@ class _Poster:
         pauses = iter(self._pauses_s)
         while True:
             try:
-                self._replace(proposal)
+                self._client.replace_prediction(proposal.task, proposal.regions, score=proposal.score, model_version=self._version)
                 self.show()
                 return TaskOutcome(task_id, proposal.objects, proposal.left_out)
             except LabelStudioError as error:
                 pause = next(pauses, None) if _may_pass(error) else None
                 if pause is None or self._stopped.wait(pause):
                     return TaskOutcome(task_id, failure=str(error))
-
-    def _replace(self, proposal: TaskProposal) -> None:
-        """The newest stays, whatever was there: an older one, or one of a try whose answer got lost, or of another run at this moment."""
-        self._client.add_prediction(proposal.task, proposal.regions, score=proposal.score, model_version=self._version)
-        ours = [labels for labels in self._client.labelled_task(proposal.task).predictions if labels.model_version == self._version]
-        for labels in sorted(ours, key=lambda labels: labels.number)[:-1]:
-            try:
-                self._client.delete_prediction(labels)
-            except LabelStudioError as error:
-                if error.status != 404:
-                    raise
 
 
 def _may_pass(error: LabelStudioError) -> bool:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from backend.answers import Answer, answer_click, pending_objects
+from backend.batch_keeper import BatchKeeper
 from backend.edits import newest_record, take_in
-from backend.errors import BusyError, ErrorLog, RequestError
+from backend.errors import BusyError, ErrorLog, RequestError, one_line
 from backend.limits import Limits
 from backend.media import MediaReader
 from backend.proposing import propose_regions
@@ -42,6 +43,7 @@ class LabellingService:
         batch_seconds: how long a request without a click may take for all its tasks together.
         masks_per_task: brush masks that a proposal may hold at the most.
         limits: of one request and its answer.
+        keeper: of the queue for tasks that find no time; None where there is none.
         clock: seconds, monotonic.
 
     `errors` holds how many there were of each kind, also of those that a client is told of within an answer.
@@ -56,10 +58,12 @@ class LabellingService:
         batch_seconds: float,
         masks_per_task: int,
         limits: Limits | None = None,
+        keeper: BatchKeeper | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.errors = ErrorLog()
         self.sessions = sessions
+        self.keeper = keeper
         self._predictor = predictor
         self._media = media
         self._interactive_seconds = interactive_seconds
@@ -88,6 +92,8 @@ class LabellingService:
 
         Args:
             seconds: what is left for the answer; None takes the limits' own.
+
+        Without a context, a task that found no time has an empty prediction which says `later` ("queued", or "ask again") under "sam4d".
 
         Raises:
             InputError: what the click asks cannot be answered; the 3D view is told in the answer instead. Without a context, such a task
@@ -170,17 +176,55 @@ class LabellingService:
                     raise RequestError(f"{where}, {name}", f"at most {self._limits.prompts} entries", str(len(entries)), status=413)
 
     def _propose(self, tasks: Sequence[Mapping[str, Any]], label_config: str, deadline: float) -> list[Prediction]:
-        predictions = []
-        for task in tasks:
-            try:
-                predictions.append(self._propose_for(task, label_config, deadline))
-            except DeadlineError:
-                logger.warning("task %s: left empty, no time remained", task.get("id"))
-                predictions.append(self._prediction([], 0.0))
-            except Exception as error:
-                self.errors.answer(error, f"pre-annotation of task {task.get('id')}")
-                predictions.append(self._prediction([], 0.0))
-        return predictions
+        began_s = time.time()
+        numbers = [_number(task.get("id")) for task in tasks]
+        held = self._held(numbers, began_s)
+        predictions: list[Prediction | None] = []
+        first = True
+        for task, number in zip(tasks, numbers, strict=True):
+            prediction = None
+            if number not in held:
+                try:
+                    prediction = self._propose_for(task, label_config, deadline)
+                except DeadlineError:
+                    if first and self.keeper is None:
+                        # It had all the time there is: to ask again would not help, and each labeller who opens it would wait.
+                        logger.warning("task %s: left empty, %g s are too short for it", task.get("id"), self._batch_seconds)
+                        prediction = self._prediction([], 0.0)
+                except Exception as error:
+                    self.errors.answer(error, f"pre-annotation of task {task.get('id')}")
+                    prediction = self._prediction([], 0.0)
+                first = False
+            predictions.append(prediction)
+        # Another request may have queued a task meanwhile: the worker's prediction and this one would both be stored.
+        held = self._held(numbers, began_s)
+        late = [task for task, number, prediction in zip(tasks, numbers, predictions, strict=True) if not prediction and number not in held]
+        queued = held | self._queue(late)
+        return [
+            self._later("queued") if number in queued else prediction or self._later("ask again")
+            for number, prediction in zip(numbers, predictions, strict=True)
+        ]
+
+    def _held(self, numbers: Sequence[int | None], since_s: float) -> set[int]:
+        return set() if self.keeper is None else self.keeper.held({number for number in numbers if number is not None}, since_s)
+
+    def _queue(self, late: Sequence[Mapping[str, Any]]) -> set[int]:
+        """Those of the tasks that wait in the queue now; the log says of how many, and which do not."""
+        if not late:
+            return set()
+        asked = {_number(task.get("id")): _number(task.get("project")) for task in late}
+        new = {task: project for task, project in asked.items() if task is not None and project is not None}
+        queued = self.keeper.add(new) if self.keeper is not None else set()
+        if queued:
+            logger.info("%d tasks found no time and are queued", len(queued))
+        left = [task.get("id") for task in late if _number(task.get("id")) not in queued]
+        if left:
+            why = "there is no queue" if self.keeper is None else "the queue is full or cannot be used"
+            logger.warning("%d tasks found no time and stay without an answer, %s: %s", len(left), why, one_line(str(left), 300))
+        return queued
+
+    def _later(self, what: str) -> Prediction:
+        return {**self._prediction([], 0.0), "sam4d": {"later": what}}
 
     def _propose_for(self, task: Mapping[str, Any], label_config: str, deadline: float) -> Prediction:
         def check_deadline(*progress: object) -> None:
@@ -205,3 +249,8 @@ class LabellingService:
 
     def _prediction(self, regions: Sequence[Region], score: float) -> Prediction:
         return {"result": list(regions), "score": float(score), "model_version": self.version}
+
+
+def _number(value: object) -> int | None:
+    """A task's or project's, where it is one: what a request says is anything, and the queue's file holds 64 bits."""
+    return value if type(value) is int and 0 < value < 2**63 else None

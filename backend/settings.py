@@ -40,7 +40,9 @@ class Settings:
     file_bytes, cache_bytes: the largest file that is read, and the disk that downloaded ones may take. prewarm_bytes: the disk that
     prepared frames may take; 0 keeps none. model_dir: where downloaded files and prepared frames are kept between starts; None keeps
     downloaded files in a temporary folder that goes with the process, and no prepared frames. credentials: what a client must show;
-    nothing is asked for where there are none. s3: what the storages of imported projects are told.
+    nothing is asked for where there are none. s3: what the storages of imported projects are told. batch_queue: how many
+    tasks that found no time in a request without a click may wait for the worker, 0 for none; it needs model_dir, label_studio_url and
+    label_studio_api_key.
     """
 
     host: str = "127.0.0.1"
@@ -58,6 +60,7 @@ class Settings:
     sparse_convolution: SparseConvolution = "torch"
     interactive_seconds: float = 8.0
     batch_seconds: float = 80.0
+    batch_queue: int = 10_000
     masks_per_task: int = 60
     session_count: int = 32
     session_bytes: int = 2048 * MEGABYTE
@@ -131,7 +134,8 @@ class Settings:
             compiled=_choice(values, "SAM4D_COMPILE", "no", ("no", "yes")) == "yes",
             sparse_convolution=_choice(values, "SAM4D_SPARSE_CONVOLUTION", cls.sparse_convolution, get_args(SparseConvolution)),
             interactive_seconds=_number(values, "SAM4D_INTERACTIVE_SECONDS", cls.interactive_seconds, 0.0, 95.0),
-            batch_seconds=_number(values, "SAM4D_BATCH_SECONDS", cls.batch_seconds, 1.0, 3600.0),
+            batch_seconds=_number(values, "SAM4D_BATCH_SECONDS", cls.batch_seconds, 0.0, 3600.0),
+            batch_queue=_integer(values, "SAM4D_BATCH_QUEUE", cls.batch_queue, 0, 1_000_000),
             masks_per_task=_integer(values, "SAM4D_MASKS_PER_TASK", cls.masks_per_task, 1, 100_000),
             session_count=_integer(values, "SAM4D_SESSIONS", cls.session_count, 1, 10_000),
             session_bytes=_integer(values, "SAM4D_SESSION_MEGABYTES", cls.session_bytes // MEGABYTE, 1, 10_000_000) * MEGABYTE,

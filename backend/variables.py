@@ -35,6 +35,7 @@ def settings_as_variables(settings: Settings) -> dict[str, str]:
         **settings.engine_variables(),
         "SAM4D_INTERACTIVE_SECONDS": settings.interactive_seconds,
         "SAM4D_BATCH_SECONDS": settings.batch_seconds,
+        "SAM4D_BATCH_QUEUE": settings.batch_queue,
         "SAM4D_DEADLINE_SECONDS": limits.seconds,
         "SAM4D_REQUEST_SECONDS": limits.body_seconds,
         "SAM4D_MASKS_PER_TASK": settings.masks_per_task,

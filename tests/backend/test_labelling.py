@@ -281,13 +281,18 @@ def test_tasks_without_a_click_are_pre_annotated_one_prediction_each_in_order(cl
     assert {masklet.label for masklet in masklets} <= set(project.labels)
 
 
-def test_tasks_that_do_not_fit_the_time_stay_empty(settings: Settings, project: Project, caplog: pytest.LogCaptureFixture) -> None:
+def test_tasks_that_do_not_fit_the_time_stay_without_an_answer(
+    settings: Settings, project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
     from dataclasses import replace
 
     hurried = TestClient(create_app(replace(settings, batch_seconds=-1.0)), raise_server_exceptions=False)
-    results = hurried.post("/predict", json=project.request(project.task(1), project.task(2))).json()["results"]
-    assert [(result["result"], result["score"]) for result in results] == [([], 0), ([], 0)]
-    assert "task 2: left empty, no time" in caplog.text
+    first, second, third = hurried.post("/predict", json=project.request(*map(project.task, (1, 2, 3)))).json()["results"]
+    # The first had the whole time to itself: Label Studio is to keep the empty prediction and not ask again.
+    assert (first["result"], first["score"]) == ([], 0)
+    assert (second, third) == ([], [])
+    assert "task 1: left empty, -1 s are too short for it" in caplog.text
+    assert "2 tasks found no time and stay without an answer, there is no queue: [2, 3]" in caplog.text
 
 
 def test_no_secret_is_logged(client: TestClient, project: Project, caplog: pytest.LogCaptureFixture) -> None:

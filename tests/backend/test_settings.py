@@ -44,6 +44,7 @@ def test_every_variable_arrives(tmp_path: Path) -> None:
             "SAM4D_SPARSE_CONVOLUTION": "spconv",
             "SAM4D_INTERACTIVE_SECONDS": "2.5",
             "SAM4D_BATCH_SECONDS": "60",
+            "SAM4D_BATCH_QUEUE": "70",
             "SAM4D_SESSIONS": "3",
             "SAM4D_SESSION_MEGABYTES": "100",
             "WORKERS": "2",
@@ -86,6 +87,7 @@ def test_every_variable_arrives(tmp_path: Path) -> None:
         sparse_convolution="spconv",
         interactive_seconds=2.5,
         batch_seconds=60,
+        batch_queue=70,
         session_count=3,
         session_bytes=100 * MEGABYTE,
         workers=2,
@@ -129,7 +131,12 @@ def test_every_variable_that_is_read_is_shown_and_documented() -> None:
 
 
 def test_secrets_are_shown_as_stars() -> None:
-    settings = Settings(label_studio_api_key="key-secret", credentials=Credentials("user", "pass-secret", "token-secret"), s3=S3Access(None, None, "key", "key-secret"), port=1234)
+    settings = Settings(
+        label_studio_api_key="key-secret",
+        credentials=Credentials("user", "pass-secret", "token-secret"),
+        s3=S3Access(None, None, "key", "key-secret"),
+        port=1234,
+    )
     shown = {each.variable: each for each in shown_settings(settings)}
     assert "secret" not in str(shown)
     assert [shown[name].value for name in SECRETS] == [HIDDEN] * len(SECRETS)
@@ -156,6 +163,8 @@ def test_secrets_are_shown_as_stars() -> None:
         ("SAM4D_SPARSE_CONVOLUTION", "minkowski"),
         ("SAM4D_INTERACTIVE_SECONDS", "nan"),
         ("SAM4D_INTERACTIVE_SECONDS", "-1"),
+        ("SAM4D_BATCH_SECONDS", "-1"),
+        ("SAM4D_BATCH_QUEUE", "-1"),
         ("SAM4D_SESSIONS", "0"),
         ("LOG_LEVEL", "loud"),
         ("SAM4D_LOG_FORMAT", "xml"),
