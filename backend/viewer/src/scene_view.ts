@@ -1,6 +1,6 @@
 // The reconstructed scene under the sweep in view: fetched when it is first wanted, let go when it is switched off.
 import { colourPoints, objectColour, parseColour } from "./colours.ts";
-import { send } from "./label_studio.ts";
+import { send } from "./server.ts";
 import { decodeScene, LARGEST_BYTES } from "./scene_file.ts";
 import { COARSE, lidarFromPart, prepareScene, type PreparedScene } from "./scene_parts.ts";
 import type { VoxelPoints } from "./voxel_points.ts";
