@@ -81,6 +81,30 @@ def test_a_linter_finds_nothing(stages: dict[str, Stage]) -> None:
     assert (result.returncode, result.stdout) == (0, ""), result.stderr
 
 
+def test_user_and_folders_are_made_by_the_first_command(stages: dict[str, Stage], namespaces: None, tmp_path: Path) -> None:
+    """As root of an empty system with this machine's programs."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a file another user's")
+    (command,) = stages["base"].of("RUN")
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    for name in ("passwd", "group", "shadow", "gshadow", "login.defs", "nsswitch.conf"):
+        if Path("/etc", name).exists():
+            shutil.copy(Path("/etc", name), etc)
+    words = ["bwrap", "--unshare-pid", "--unshare-net", "--die-with-parent", "--tmpfs", "/", "--ro-bind", "/usr", "/usr"]
+    for path in (path for path in sorted(Path("/").iterdir()) if path.is_symlink()):
+        words += ["--symlink", str(path.readlink()), str(path)]
+    words += ["--bind", str(etc), "/etc", "--dir", "/home", "--proc", "/proc", "--dev", "/dev", "--chdir", "/"]
+    looked_at = "id --user sam4d && stat --format '%n %a %u %g' /data /cache /models /home/sam4d"
+    result = subprocess.run([*words, "sh", "-ec", f"{command}; {looked_at}"], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    user, data, cache, models, home = result.stdout.splitlines()
+    assert user == "1001"
+    # What both services write is the group's; what is downloaded into the image is read only.
+    assert (data, cache, models) == ("/data 2775 1001 0", "/cache 2775 1001 0", "/models 755 0 0")
+    assert home.endswith(" 1001 0")
+
+
 @dataclass(frozen=True)
 class Image:
     """A virtual environment in which the commands of the stages that lead to the target `cpu` were run."""
@@ -97,7 +121,8 @@ class Image:
 
 @pytest.fixture(scope="module")
 def image(stages: dict[str, Stage], tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """COPY and the pip commands of RUN, in order. The stage that builds the 3D view is left to `make`, which runs the same commands."""
+    """COPY and the pip commands of RUN, in order; the first RUN has a test of its own. The stage that builds the 3D view is left to `make`,
+    which runs the same commands."""
     folder = tmp_path_factory.mktemp("image")
     app, environment = folder / "app", folder / "environment"
     app.mkdir()
