@@ -15,6 +15,7 @@ from backend.placed_scenes import place_scene
 from backend.sequence_address import LocalFiles, parse_sequence_address
 from converters.exports import write_sequence
 from converters.scene_file import decode_scene
+from converters.sequences import open_sequence
 from converters.tasks import TaskWindow
 from sam4d.geometry import BirdsEyeView
 from sam4d.structures import InputError, VoxelScene
@@ -29,7 +30,7 @@ DRIVE = Path("sequences/a drive")
 def root(tmp_path: Path) -> Path:
     """A data root with an imported drive."""
     write_sequence(tiny_clip(), tmp_path / DRIVE)
-    files = DerivedFiles.of(tiny_clip(), local_place(DRIVE), VIEW)
+    files = DerivedFiles.of(open_sequence(tmp_path / DRIVE), local_place(DRIVE), VIEW)
     files.render(tmp_path, VIEW, lambda step, done, total: None)
     return tmp_path
 
