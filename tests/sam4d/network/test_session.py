@@ -50,7 +50,7 @@ def test_one_click_in_one_camera_reaches_the_whole_rig(
 ) -> None:
     session = untrained.open(small_drive.clip)
     sweeps = counted(monkeypatch, untrained.model, "encode_sweep")
-    images = counted(monkeypatch, untrained.model, "encode_camera")
+    images = counted(monkeypatch, untrained.model, "look_at")
     first = session.add_prompt(click(truth))
     assert set(first.camera_masks) == {"front_left", "front"}
     assert {name: logits.shape for name, logits in first.camera_logits.items()} == {"front_left": (192, 192), "front": (192, 192)}
