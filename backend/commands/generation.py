@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ def run_generate(arguments: argparse.Namespace, settings: Settings) -> int:
     engine = DataEngine(predictor_of(settings), arguments.per_frame)
     clip = open_sequence(arguments.sequence)
     scene_files = [Path(name) for name in arguments.scene or ()]
-    _check_scene_files(scene_files, arguments.scene_frame, len(clip), overwrite=arguments.overwrite)
+    _check_scene_files(scene_files, arguments.scene_frame, len(clip))
     if scene_files:
         _require_one_scene(engine, clip)
     output = Path(arguments.output)
@@ -50,15 +50,16 @@ def run_generate(arguments: argparse.Namespace, settings: Settings) -> int:
         work = works.within(made_of[:16])
         # Before the work: what stands in its way afterwards is mostly there already.
         nothing = labels_as(arguments.format, clip, ())
-        _require_place(nothing.files, output, work, overwrite=arguments.overwrite)
+        _require_place([*(output / name for name in nothing.files), *scene_files], work, overwrite=arguments.overwrite)
         try:
             keep = (lambda first_frame, scene: work.keep_scene(encode_scene(scene))) if scene_files else None
             found = engine.label(clip, labels, work, source, progress, keep_scene=keep)
             written = labels_as(arguments.format, clip, found, label_map)
-            _write(written.files, output, work, overwrite=arguments.overwrite)
+            contents = {output / name: content for name, content in written.files.items()}
             if scene_files:
                 scene = decode_scene(work.kept_scene(), str(work.folder))
-                write_whole_files({file: _scene_bytes(scene, file, arguments.scene_frame) for file in scene_files}, overwrite=True)
+                contents |= {file: _scene_bytes(scene, file, arguments.scene_frame) for file in scene_files}
+            _write(contents, work, overwrite=arguments.overwrite)
         except KeyboardInterrupt:
             if work.is_begun:
                 complain(f"{works.folder} holds what was done; the same command goes on with it")
@@ -76,22 +77,20 @@ def run_scene(arguments: argparse.Namespace, settings: Settings) -> int:
     """A kept scene as a point cloud, at any of its frames."""
     file, output = Path(arguments.scene), Path(arguments.output)
     scene = decode_scene(read_file(lambda name: (file.parent / name).read_bytes(), file.name, str(file.parent)), str(file))
-    _check_scene_files([output], arguments.frame, scene.frame_count, overwrite=arguments.overwrite)
+    _check_scene_files([output], arguments.frame, scene.frame_count)
     write_whole_files({output: _scene_bytes(scene, output, arguments.frame)}, overwrite=arguments.overwrite)
     places_m, _ = scene.at(arguments.frame)
     say(f"{scene.clip_name}, frame {arguments.frame}: {len(places_m)} voxels, {len(scene.objects)} objects: {output}")
     return 0
 
 
-def _check_scene_files(files: Sequence[Path], frame_index: int, frame_count: int, *, overwrite: bool) -> None:
+def _check_scene_files(files: Sequence[Path], frame_index: int, frame_count: int) -> None:
     """Before the long work. Raises InputError where a scene cannot be written so."""
     if not 0 <= frame_index < frame_count:
         raise InputError("frame of the scene", f"one from 0 to {frame_count - 1}", str(frame_index))
     for file in files:
         if file.suffix.lower() not in SCENE_ENDINGS:
             raise InputError(str(file), "a file of a scene (.s4ds) or a point cloud (.ply)", repr(file.suffix))
-        if file.exists() and not overwrite:
-            raise InputError(str(file), "nothing (or permission to overwrite)", "a file")
 
 
 def _scene_bytes(scene: VoxelScene, file: Path, frame_index: int) -> bytes:
@@ -143,21 +142,20 @@ def _read_masks(path: Path, clip: Clip) -> Sequence[Masklet]:
     return read_waymo_4dseg_label_files(path, clip) if path.is_dir() else read_coco(path, clip)
 
 
-def _require_place(files: Mapping[str, FileContent], output: Path, work: WorkFolder, *, overwrite: bool) -> None:
+def _require_place(paths: Iterable[Path], work: WorkFolder, *, overwrite: bool) -> None:
     """Raises InputError where a file is in the way that no earlier run of this work wrote."""
     claimed = work.claimed
-    for name in () if overwrite else files:
-        if (output / name).exists() and (output / name).resolve() not in claimed:
-            raise InputError(str(output / name), "nothing (or permission to overwrite)", "a file")
+    for path in () if overwrite else paths:
+        if path.exists() and path.resolve() not in claimed:
+            raise InputError(str(path), "nothing (or permission to overwrite)", "a file")
 
 
-def _write(files: Mapping[str, FileContent], output: Path, work: WorkFolder, *, overwrite: bool) -> None:
-    _require_place(files, output, work, overwrite=overwrite)
-    paths = {output / name: data for name, data in files.items()}
-    for path in paths:
+def _write(contents: Mapping[Path, FileContent], work: WorkFolder, *, overwrite: bool) -> None:
+    _require_place(contents, work, overwrite=overwrite)
+    for path in contents:
         # Of a run that was killed while it wrote.
         for partial_file in path.parent.iterdir() if path.resolve() in work.claimed and path.parent.is_dir() else ():
             if partial_file.name.startswith(f".{path.name}.") and partial_file.suffix == ".partial":
                 partial_file.unlink(missing_ok=True)
-    work.claim(path.resolve() for path in paths)
-    write_whole_files(paths, overwrite=True)
+    work.claim(path.resolve() for path in contents)
+    write_whole_files(contents, overwrite=True)
