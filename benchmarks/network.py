@@ -174,7 +174,7 @@ def main() -> None:
     for count in arguments.objects:
         for remembered, value in enumerate(medians(follow(count) for _ in repeats), start=1):
             figures[f"{NUMBERS.get(count, f'{count} objects')}, {remembered} frame{'s'[: remembered - 1]} remembered"] = value
-    figures["peak memory, MB"] = max(peak_mb(), *drive.values())
+    figures["peak memory, MB"] = max([peak_mb(), *drive.values()])
     figures |= drive
     if device == "cuda":
         figures["peak memory on the GPU, MB"] = torch.cuda.max_memory_allocated() / 2**20

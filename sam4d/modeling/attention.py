@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sam4d.modeling.products import Linear, attention_by_onednn, for_onednn
+
 ROWS_AT_ONCE = 512
 """Of a perceptron on a CPU: what lies between its layers then stays in the caches."""
 
@@ -19,6 +21,8 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     PyTorch hands out queries to the processors in blocks of 256, of which one often gets a block more than the others, and these
     wait for it. So every processor is given its share of the queries as a head of its own.
     """
+    if for_onednn(queries, keys, values):
+        return attention_by_onednn(queries, keys, values)
     shares = torch.get_num_threads() if queries.device.type == "cpu" else 1
     batch, count, width = queries.shape
     size = -(-count // shares)
@@ -47,10 +51,10 @@ class Attention(nn.Module):
     def __init__(self, width: int, inner_width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.q_proj = nn.Linear(width, inner_width)
-        self.k_proj = nn.Linear(width, inner_width)
-        self.v_proj = nn.Linear(width, inner_width)
-        self.out_proj = nn.Linear(inner_width, width)
+        self.q_proj = Linear(width, inner_width)
+        self.k_proj = Linear(width, inner_width)
+        self.v_proj = Linear(width, inner_width)
+        self.out_proj = Linear(inner_width, width)
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """float (B, Q, width), (B, K, width), (B, K, width) -> (B, Q, width)."""
@@ -79,7 +83,7 @@ class Perceptron(nn.Module):
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in itertools.pairwise(widths))
+        self.layers = nn.ModuleList(Linear(before, after) for before, after in itertools.pairwise(widths))
 
     def forward(self, features: Tensor) -> Tensor:
         """float (..., widths[0]) -> (..., widths[-1])."""

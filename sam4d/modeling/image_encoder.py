@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sam4d.modeling.attention import by_rows
+from sam4d.modeling.products import Linear, linear
 from sam4d.structures import UInt8Array
 
 IMAGE_SIZE_PX = 768
@@ -135,7 +136,7 @@ class HieraBlock(nn.Module):
         self.attn = WindowAttention(width, out_width, heads, window, pooled=pooled)
         self.norm2 = nn.LayerNorm(out_width, eps=_LAYER_NORM_EPS)
         self.mlp = Mlp(out_width, 4 * out_width)
-        self.proj = nn.Linear(width, out_width) if width != out_width else None
+        self.proj = Linear(width, out_width) if width != out_width else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, width) -> (B, H, W, out_width), or half of H and W where pooled."""
@@ -155,8 +156,8 @@ class WindowAttention(nn.Module):
         self.heads = heads
         self.window = window
         self.pooled = pooled
-        self.qkv = nn.Linear(width, 3 * out_width)
-        self.proj = nn.Linear(out_width, out_width)
+        self.qkv = Linear(width, 3 * out_width)
+        self.proj = Linear(out_width, out_width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, width) -> (B, H, W, out_width), or half of H and W where pooled."""
@@ -190,7 +191,7 @@ class Mlp(nn.Module):
 
     def __init__(self, width: int, hidden_width: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([nn.Linear(width, hidden_width), nn.Linear(hidden_width, width)])
+        self.layers = nn.ModuleList([Linear(width, hidden_width), Linear(hidden_width, width)])
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., width) -> (..., width)."""
@@ -220,7 +221,7 @@ class Projection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, width, H, W) -> (B, out_width, H, W)."""
-        projected = functional.linear(x.movedim(1, -1), self.conv.weight.flatten(1), self.conv.bias)
+        projected = linear(x.movedim(1, -1), self.conv.weight.flatten(1), self.conv.bias)
         return projected.movedim(-1, 1)
 
 

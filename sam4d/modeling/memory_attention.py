@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sam4d.modeling.attention import Attention, attend, by_rows
+from sam4d.modeling.products import Linear, linear
 
 POSITION_WEIGHT = 0.1
 """How much of its position encoding is added to a feature that goes in (released model)."""
@@ -54,7 +55,7 @@ class MemoryCrossAttention(Attention):
 
     def look(self, queries: Tensor, keys: Tensor, contents: Tensor) -> Tensor:
         """Queries (1 or B, Q, C); keys, which are contents with positions, and contents (B, K, C) -> (B, Q, C)."""
-        asked = (self.q_proj(queries) @ self.k_proj.weight).expand(len(keys), -1, -1)
+        asked = linear(self.q_proj(queries), self.k_proj.weight.T).expand(len(keys), -1, -1)
         projected: Tensor = self.out_proj(self.v_proj(attend(asked, keys, contents)))
         return projected
 
@@ -66,8 +67,8 @@ class MemoryAttentionLayer(nn.Module):
         super().__init__()
         self.self_attn = Attention(width, width, 1)
         self.cross_attn_image = MemoryCrossAttention(width)
-        self.linear1 = nn.Linear(width, hidden_width)
-        self.linear2 = nn.Linear(hidden_width, width)
+        self.linear1 = Linear(width, hidden_width)
+        self.linear2 = Linear(hidden_width, width)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
         self.norm3 = nn.LayerNorm(width)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sam4d.modeling.layer_norm import LayerNorm2d
+from sam4d.modeling.products import Linear
 from sam4d.modeling.sparse_conv import Cells, DownConv, SparseModule, SparseSequential, SparseTensor, SubmanifoldConv
 
 IMAGE_SIZE_PX = 768
@@ -113,8 +114,8 @@ class _ImageBlock(nn.Module):
         super().__init__()
         self.dwconv = nn.Conv2d(WIDTH, WIDTH, 7, padding=3, groups=WIDTH)
         self.norm = nn.LayerNorm(WIDTH, NORM_EPS)
-        self.pwconv1 = nn.Linear(WIDTH, 4 * WIDTH)
-        self.pwconv2 = nn.Linear(4 * WIDTH, WIDTH)
+        self.pwconv1 = Linear(WIDTH, 4 * WIDTH)
+        self.pwconv2 = Linear(4 * WIDTH, WIDTH)
         self.gamma = nn.Parameter(torch.full((WIDTH,), NORM_EPS))
 
     def forward(self, image: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sam4d.geometry import SE3, Float64Array, unproject_pinhole
 from sam4d.modeling.attention import by_rows
 from sam4d.modeling.image_encoder import IMAGE_SIZE_PX
+from sam4d.modeling.products import Linear
 from sam4d.structures import Camera
 
 WIDTH = 256
@@ -132,9 +133,7 @@ class SharedTerm(nn.Module):
         # The released file holds the grid's geometry, (x, y, depth, 1) in pixels of the 768 x 768 image and metres; only its depths are
         # needed here.
         self.register_buffer("frustum", _frustum())
-        self.mlp_embedding = nn.Sequential(
-            nn.Linear(3 * DEPTH_COUNT, _SHARED_HIDDEN_WIDTH), nn.ReLU(), nn.Linear(_SHARED_HIDDEN_WIDTH, WIDTH)
-        )
+        self.mlp_embedding = nn.Sequential(Linear(3 * DEPTH_COUNT, _SHARED_HIDDEN_WIDTH), nn.ReLU(), Linear(_SHARED_HIDDEN_WIDTH, WIDTH))
 
     def of_rays(self, rays: Rays) -> Tensor:
         """Rays -> float32 (N, 256)."""

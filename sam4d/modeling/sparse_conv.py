@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from sam4d.modeling.products import linear
+
 KeptT = TypeVar("KeptT")
 
 CELL_LIMIT = 2**20 - 64
@@ -243,13 +245,13 @@ class SubmanifoldConv(SparseModule):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         if self.kernel_size == 1:
-            return x.with_features(_add_bias(x.features @ self.kernel, self.bias))
+            return x.with_features(linear(x.features, self.kernel.T, self.bias))
         features = x.cells.distinct_features(x.features)
         if self.computed_by is not None:
             return x.with_features(x.cells.row_features(_add_bias(self.computed_by(x.cells.distinct, features), self.bias)))
         last_tap = self.kernel_size**3 - 1
         # In the weights' precision, also where the products are computed in less.
-        sums = (features @ self.kernel[last_tap // 2]).to(self.kernel.dtype)
+        sums = linear(features, self.kernel[last_tap // 2].T).to(self.kernel.dtype)
         for tap in x.cells.neighbours(self.kernel_size):
             if not len(tap.output_rows):
                 continue
@@ -318,7 +320,7 @@ def _add_products(sums: Tensor, sum_rows: Tensor, features: Tensor, rows: Tensor
 
 def _product(features: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     """Some rows of features (M, ..., C) times weights (C, D), in the weights' precision."""
-    return (features.index_select(0, rows) @ weights).to(weights.dtype)
+    return linear(features.index_select(0, rows), weights.T).to(weights.dtype)
 
 
 def _add_bias(features: Tensor, bias: Tensor | None) -> Tensor:
