@@ -108,8 +108,9 @@ def running_head() -> Iterator[str]:
     command += ["--node-ip-address=127.0.0.1", "--num-cpus=2", "--include-dashboard=false", f"--object-store-memory={OBJECT_STORE_BYTES}"]
     # A socket's path may have about 100 letters: too few for pytest's own folders.
     with tempfile.TemporaryDirectory(prefix="sam4d-ray-") as folder:
-        variables = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-        with running_child("Ray", [*command, f"--temp-dir={folder}"], Path(folder) / "log", variables, REPOSITORY) as child:
+        # What it starts for a client loads Ray anew, on a machine that others may share.
+        variables = {**os.environ, "PYTHONPATH": str(REPOSITORY), "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "120"}
+        with running_child("Ray", [*command, f"--temp-dir={folder}"], Path(folder) / "log", variables, REPOSITORY, stop_seconds=3) as child:
             wait_for(lambda: child.check() is None and is_listening(clients_port))
             yield f"ray://127.0.0.1:{clients_port}"
 
