@@ -1,11 +1,12 @@
 """What a fleet's tasks take in Label Studio's database, and pre-annotation's processor time.
 
-    python -m benchmarks.database [--tasks 1] [--cameras 3] [--label-studio .venv-label-studio] [--json]
+    python -m benchmarks.database [--tasks 1] [--cameras 3] [--masks-per-task 240] [--label-studio .venv-label-studio] [--json]
 
 A synthetic task of 20 frames and 168 thousand points a sweep is imported (several times over) into a Label Studio of its own on SQLite,
 pre-annotated, and the pre-annotation submitted as an annotation. Bytes are those by which the database grew. Where PostgreSQL is installed
 (Debian's place), the same regions are also stored there as Label Studio stores them (jsonb), in a database of its own. Seconds are the
-processor's. Takes about five minutes on two cores, of which Label Studio's first start is one or two; each further task takes two or three.
+processor's, a command's start included. Takes three to five minutes on two cores, of which Label Studio's first start is one or two;
+each further task takes one or two.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ POSTGRESQL, POSTGRESQL_USER = Path("/usr/lib/postgresql"), "postgres"
 """As Debian has them."""
 
 
-def sam4d(*arguments: str) -> float:
+def sam4d(*arguments: str, **variables: str) -> float:
     """A command's processor time in seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", "backend.cli", *arguments], check=True, stdout=sys.stderr)  # noqa: S603 (this very Python)
+    command = [sys.executable, "-m", "backend.cli", *arguments]
+    subprocess.run(command, check=True, stdout=sys.stderr, env={**os.environ, **variables})  # noqa: S603 (this very Python)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -66,18 +68,19 @@ def size_as_jsonb(regions: Sequence[list[dict[str, Any]]]) -> int | None:
     if not programs:
         return None
     # It refuses root.
-    user = {"user": POSTGRESQL_USER} if os.geteuid() == 0 else {}
+    user = POSTGRESQL_USER if os.geteuid() == 0 else None
 
     def run(program: str, *arguments: str, text: str | None = None) -> str:
         command = [str(programs[-1] / program), *arguments]
-        return subprocess.run(command, check=True, input=text, stdout=subprocess.PIPE, text=True, cwd="/", **user).stdout  # type: ignore[call-overload, no-any-return]  # noqa: S603
+        # Debian's programs
+        return subprocess.run(command, check=True, input=text, stdout=subprocess.PIPE, text=True, cwd="/", user=user).stdout  # noqa: S603
 
     rows = "".join(json.dumps(result).replace("\\", "\\\\") + "\n" for result in regions)
     with tempfile.TemporaryDirectory() as folder:
         if user:
-            shutil.chown(folder, **user)
+            shutil.chown(folder, POSTGRESQL_USER)
         data, options = f"{folder}/data", f"-c listen_addresses= -c unix_socket_directories={folder}"
-        run("initdb", "--pgdata", data, "--username", "benchmark", "--no-sync")
+        run("initdb", "--pgdata", data, "--username", "benchmark", "--no-sync", "--auth", "trust")
         run("pg_ctl", "start", "--silent", "--pgdata", data, "--options", options, "--log", f"{folder}/log")
         try:
             table = f"CREATE TABLE prediction (result jsonb);\nCOPY prediction FROM stdin;\n{rows}\\.\n"
@@ -87,7 +90,7 @@ def size_as_jsonb(regions: Sequence[list[dict[str, Any]]]) -> int | None:
             run("pg_ctl", "stop", "--silent", "--mode", "immediate", "--pgdata", data)
 
 
-def measure(tasks: int, cameras: int, label_studio: Path, folder: Path, say: Callable[[str], None]) -> dict[str, float]:
+def measure(tasks: int, cameras: int, most_masks: int, label_studio: Path, folder: Path, say: Callable[[str], None]) -> dict[str, float]:
     say(f"writing {tasks} drives of {TASK_FRAMES} frames and {cameras} cameras")
     first = write_synthetic_drive(folder / "drive_0", quick=True, camera_count=cameras).folder
     drives = [first, *(shutil.copytree(first, folder / f"drive_{number}") for number in range(1, tasks))]
@@ -100,7 +103,7 @@ def measure(tasks: int, cameras: int, label_studio: Path, folder: Path, say: Cal
         imported_s = sam4d("import", *map(str, drives), "--project", PROJECT, *place)
         sizes.append(size(workplace.label_studio_data))
         say("pre-annotating")
-        predicted_s = sam4d("preannotate", PROJECT, *place)
+        predicted_s = sam4d("preannotate", PROJECT, *place, SAM4D_MASKS_PER_TASK=str(most_masks))
         sizes.append(size(workplace.label_studio_data))
         say("submitting annotations")
         regions = results(workplace.label_studio_data)
@@ -139,6 +142,7 @@ def main() -> int:
     parser.add_argument("--label-studio", type=Path, default=Path(".venv-label-studio"), help="its virtual environment")
     parser.add_argument("--tasks", type=int, default=1)
     parser.add_argument("--cameras", type=int, default=3, choices=range(1, len(CAMERAS) + 1), metavar="1..6")
+    parser.add_argument("--masks-per-task", type=int, default=240, help="so many a pre-annotation may hold (default %(default)s)")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     began = time.monotonic()
@@ -148,7 +152,7 @@ def main() -> int:
 
     try:
         with terminated_like_interrupted(), tempfile.TemporaryDirectory() as scratch:
-            figures = measure(arguments.tasks, arguments.cameras, arguments.label_studio, Path(scratch), say)
+            figures = measure(arguments.tasks, arguments.cameras, arguments.masks_per_task, arguments.label_studio, Path(scratch), say)
     except KeyboardInterrupt:
         say("interrupted; Label Studio and the backend have ended")
         return INTERRUPTED

@@ -57,7 +57,7 @@ def test_workers_that_break_off_come_less_and_less_often(keeper: BatchKeeper, mo
 def test_a_system_without_room_for_a_process_is_asked_again(
     keeper: BatchKeeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tries = []
+    tries: list[int] = []
 
     def run_worker() -> bool:
         tries.append(len(tries))

@@ -111,7 +111,12 @@ def running_head() -> Iterator[str]:
         # What it starts for a client loads Ray anew, on a machine that others may share.
         variables = {**os.environ, "PYTHONPATH": str(REPOSITORY), "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "120"}
         with running_child("Ray", [*command, f"--temp-dir={folder}"], Path(folder) / "log", variables, REPOSITORY, stop_seconds=3) as child:
-            wait_for(lambda: child.check() is None and is_listening(clients_port))
+
+            def is_ready() -> bool:
+                child.check()
+                return is_listening(clients_port)
+
+            wait_for(is_ready)
             yield f"ray://127.0.0.1:{clients_port}"
 
 
