@@ -70,16 +70,18 @@ class BatchKeeper:
         complaint, pause_s = "", LOOK_SECONDS
         while not self._stopped.is_set():
             self._added.clear()
+            went_well = True
             try:
                 went_well = not self._is_needed() or self._run_worker()
-                pause_s = LOOK_SECONDS if went_well else min(2 * pause_s, LONGEST_SECONDS)
             except (QueueError, OSError) as error:
                 # An OSError: the system has no process for a worker now.
                 if str(error) != complaint:
                     logger.error("the queue is not worked on: %s", one_line(str(error)))
                 complaint = str(error)
+            pause_s = LOOK_SECONDS if went_well else pause_s
             # what was added while the worker ended is not waited for
             self._added.wait(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_SECONDS)
 
     def _is_needed(self) -> bool:
         if not self.queue.has_work():

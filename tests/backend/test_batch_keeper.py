@@ -51,7 +51,7 @@ def test_workers_that_break_off_come_less_and_less_often(keeper: BatchKeeper, mo
     ends = iter([False] * 7 + [True])
     monkeypatch.setattr(keeper, "_run_worker", lambda: next(ends))
     pauses = run_until(keeper, 8, monkeypatch)
-    assert pauses == [20.0, 40.0, 80.0, 160.0, LONGEST_SECONDS, LONGEST_SECONDS, LONGEST_SECONDS, LOOK_SECONDS]
+    assert pauses == [LOOK_SECONDS, 20.0, 40.0, 80.0, 160.0, LONGEST_SECONDS, LONGEST_SECONDS, LOOK_SECONDS]
 
 
 def test_a_system_without_room_for_a_process_is_asked_again(
