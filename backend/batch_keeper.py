@@ -10,12 +10,15 @@ from multiprocessing.context import SpawnProcess
 
 from backend.batch_queue import BatchQueue, QueueError
 from backend.batch_worker import run_batch_worker
+from backend.errors import one_line
 from backend.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 10.0
 """Until another look whether a worker is needed: one that broke off, or the worker of another server process that has ended."""
+LONGEST_SECONDS = 300.0
+"""As LOOK_SECONDS, which doubles while one worker after the other breaks off: each loads the engine anew."""
 STOP_SECONDS = 3.0
 """For the worker to bring the task at work back into the queue; gunicorn allows 5 s for all."""
 
@@ -64,18 +67,21 @@ class BatchKeeper:
             self._thread.join()
 
     def _keep(self) -> None:
-        complaint = ""
+        complaint, pause_s = "", LOOK_SECONDS
         while not self._stopped.is_set():
             self._added.clear()
+            went_well = True
             try:
-                if self._is_needed():
-                    self._run_worker()
-            except QueueError as error:
+                went_well = not self._is_needed() or self._run_worker()
+            except (QueueError, OSError) as error:
+                # An OSError: the system has no process for a worker now.
                 if str(error) != complaint:
-                    logger.error("the queue is not worked on: %s", error)
+                    logger.error("the queue is not worked on: %s", one_line(str(error)))
                 complaint = str(error)
+            pause_s = LOOK_SECONDS if went_well else pause_s
             # what was added while the worker ended is not waited for
-            self._added.wait(LOOK_SECONDS)
+            self._added.wait(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_SECONDS)
 
     def _is_needed(self) -> bool:
         if not self.queue.has_work():
@@ -83,7 +89,8 @@ class BatchKeeper:
         with self.queue.one_worker() as alone:
             return alone
 
-    def _run_worker(self) -> None:
+    def _run_worker(self) -> bool:
+        """False where it broke off."""
         # Anew and not forked: threads and CUDA bear no fork.
         worker = multiprocessing.get_context("spawn").Process(target=run_batch_worker, args=(self._settings,), daemon=True)
         worker.start()
@@ -93,6 +100,8 @@ class BatchKeeper:
             self._end(worker)
         elif worker.exitcode:
             logger.error("the worker of the queue ended with exit code %d", worker.exitcode)
+            return False
+        return True
 
     def _end(self, worker: SpawnProcess) -> None:
         worker.terminate()
@@ -100,6 +109,7 @@ class BatchKeeper:
         if worker.is_alive():
             worker.kill()
             worker.join()
-            # The task did nothing wrong.
-            for task in self.queue.tasks(states=["running"]):
-                self.queue.put_back(task)
+            # The task did nothing wrong. Where another server's worker is at work, it is that one's.
+            with self.queue.one_worker() as alone:
+                for task in self.queue.tasks(states=["running"]) if alone else ():
+                    self.queue.put_back(task)

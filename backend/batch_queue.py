@@ -144,10 +144,13 @@ class BatchQueue:
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                alone = True
             except BlockingIOError:
-                yield False
-            else:
-                yield True
+                alone = False
+            except OSError as error:
+                # A file system without locks.
+                raise _unusable(error) from None
+            yield alone
 
     def _set(self, table: sqlite3.Connection, task_id: int, state: State) -> None:
         table.execute("UPDATE tasks SET state = ?, changed_s = ? WHERE task_id = ?", (state, self._clock(), task_id))
@@ -165,11 +168,18 @@ class BatchQueue:
         except (sqlite3.Error, OSError) as error:
             raise _unusable(error) from None
 
+    def _undo_half_a_change(self) -> None:
+        """Of a process that was killed at it: who only reads cannot, and would be refused until somebody adds a task."""
+        if self._file.with_name(f"{self._file.name}-journal").exists():
+            with contextlib.suppress(QueueError), self._changing():
+                pass
+
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Changes nothing on the disk; a queue that nobody has used yet is empty."""
+        """Changes nothing that others can see; a queue that nobody has used yet is empty."""
         try:
             if self._file.exists():
+                self._undo_half_a_change()
                 address = f"{self._file.absolute().as_uri()}?mode=ro"
                 with contextlib.closing(sqlite3.connect(address, uri=True, timeout=LOCKED_SECONDS)) as table:
                     yield table

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 
-from backend.batch_queue import BatchQueue, QueuedTask, batch_queue_of
+from backend.batch_queue import BatchQueue, QueuedTask, QueueError, batch_queue_of
 from backend.engine import predictor_of
 from backend.errors import MediaError, one_line
 from backend.label_studio import LabelStudioClient, LabelStudioError
@@ -89,6 +89,9 @@ class BatchWorker:
                 self.queue.put_back(task)
                 return False
             self._failed(task, str(error), again=True)
+        except QueueError:
+            # Nothing is wrong with the task, which may have its prediction by now.
+            raise
         except InputError as error:
             self._failed(task, str(error), again=isinstance(error, MediaError))
         except Exception as error:

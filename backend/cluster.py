@@ -118,6 +118,7 @@ class Cluster:
                 lost: str | None = None
                 try:
                     proposal: TaskProposal = self._ray.get(answer)
+                    # Another call's answer would make one task come twice and another never.
                     if proposal.task.task_id != task.task_id:
                         lost = f"it answered for task {proposal.task.task_id}"
                 except self._ray.exceptions.RayTaskError as error:

@@ -1,6 +1,6 @@
 """How fast, how much memory: one table, each figure beside a peer or a physical limit measured in the same run.
 
-    python -m benchmarks [--quick] [--network] [--sequence FOLDER] [--parts PART ...] [--json]
+    python -m benchmarks [--quick] [--network] [--sequence FOLDER | --cameras N] [--parts PART ...] [--json]
 
 A synthetic drive with about 168 thousand points a sweep is made first, unless a sequence is given. Every part runs in a process of its own,
 on one core. Exit code 1 where a figure is not what is wanted. Other questions have scripts of their own in this folder.
@@ -17,10 +17,12 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.drive import Drive, write_synthetic_drive
+from backend.embedded import terminated_like_interrupted
+from benchmarks.drive import CAMERAS, Drive, write_synthetic_drive
 from benchmarks.figure import Figure
 from benchmarks.parts import PARTS, apart
 
+INTERRUPTED = 130
 ONE_CORE = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -40,16 +42,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer rounds, sizes and cameras")
     parser.add_argument("--network", action="store_true", help="also the SAM4D network, with random weights: some minutes")
-    parser.add_argument("--sequence", type=Path, metavar="FOLDER", help="a sequence folder, instead of the synthetic drive")
+    drives = parser.add_mutually_exclusive_group()
+    drives.add_argument("--sequence", type=Path, metavar="FOLDER", help="a sequence folder, instead of the synthetic drive")
+    cameras = range(1, len(CAMERAS) + 1)
+    drives.add_argument("--cameras", type=int, choices=cameras, metavar="N", help="of the synthetic drive (default 6, with --quick 3)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, metavar="PART", help=f"only these: {', '.join(PARTS)}")
     parser.add_argument("--json", action="store_true", help="the figures as JSON on standard output")
     arguments = parser.parse_args()
     names = arguments.parts or [name for name in PARTS if name != "network" or arguments.network]
     os.environ.update(dict.fromkeys(ONE_CORE, "1"))
     found: dict[str, list[Figure]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
+    with terminated_like_interrupted(), tempfile.TemporaryDirectory() as scratch:
         if arguments.sequence is None:
-            drive = write_synthetic_drive(Path(scratch) / "drive", quick=arguments.quick)
+            drive = write_synthetic_drive(Path(scratch) / "drive", quick=arguments.quick, camera_count=arguments.cameras)
         else:
             drive = Drive(arguments.sequence, arguments.quick)
         if not arguments.json:
@@ -65,4 +70,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

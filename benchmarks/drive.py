@@ -77,9 +77,12 @@ def lidar_drive(points: int) -> SyntheticDrive:
     return simulate_drive(frame_count=BASE_FRAMES, camera_names=(), beam_count=beams, azimuth_count=round(points / beams / 0.94))
 
 
-def write_synthetic_drive(folder: Path, *, quick: bool) -> Drive:
-    """A task's worth of frames, there and back, with exact labels. The same every time."""
-    cameras = CAMERAS[:3] if quick else CAMERAS
+def write_synthetic_drive(folder: Path, *, quick: bool, camera_count: int | None = None) -> Drive:
+    """A task's worth of frames, there and back, with exact labels. The same every time.
+
+    camera_count: of CAMERAS; None takes all, or three for the shorter measurements.
+    """
+    cameras = CAMERAS[: camera_count or (3 if quick else len(CAMERAS))]
     drive = simulate_drive(frame_count=BASE_FRAMES, camera_names=cameras, beam_count=BEAMS, azimuth_count=AZIMUTHS)
     write_sequence(drive.clip, folder)
     description = json.loads((folder / "sequence.json").read_text())

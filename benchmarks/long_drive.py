@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from backend.embedded import Workplace, running_services
+from backend.embedded import Workplace, running_services, terminated_like_interrupted
 from converters.exports import write_labels, write_sequence
 from converters.sequences import open_sequence
 from converters.sequences.sequence_folder import pose_to_json
@@ -191,7 +191,7 @@ def main() -> None:
     parser.add_argument("--label-studio", type=Path, default=Path(".venv-label-studio"), help="its virtual environment")
     arguments = parser.parse_args()
     lengths = sorted(arguments.frames)
-    with tempfile.TemporaryDirectory() as scratch:
+    with terminated_like_interrupted(), tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         drives = write_drives(folder / "recordings", lengths)
         with running_services(Workplace(folder / "workplace"), arguments.label_studio, 0, 0, {"SAM4D_ENGINE": "geometric"}):

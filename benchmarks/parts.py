@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.connection import Connection
 from typing import TypeAlias
 
+from backend.embedded import terminated_like_interrupted
 from benchmarks import files, labelling, prewarmed, service
 from benchmarks.drive import Drive
 from benchmarks.figure import Figure, forget_peak, peak_megabytes
@@ -36,5 +37,26 @@ def measured(name: str, drive: Drive) -> list[Figure]:
 
 
 def apart(name: str, drive: Drive) -> list[Figure]:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measured, name, drive).result()
+    """As `measured`, in another process, which ends with the call. Raises SystemExit where it ended without figures."""
+    context = multiprocessing.get_context("spawn")
+    receiving, sending = context.Pipe(duplex=False)
+    process = context.Process(target=_send_figures, args=(name, drive, sending))
+    process.start()
+    sending.close()
+    try:
+        figures: list[Figure] = receiving.recv()
+        return figures
+    except EOFError:
+        raise SystemExit(f"benchmarks: the part {name!r} ended without figures") from None
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _send_figures(name: str, drive: Drive, sending: Connection) -> None:
+    # What ends it ends the servers that it started, too.
+    with terminated_like_interrupted():
+        try:
+            sending.send(measured(name, drive))
+        except KeyboardInterrupt:
+            raise SystemExit(1) from None

@@ -125,6 +125,8 @@ def labellers(drive: Drive) -> list[Figure]:
     median_s, slow_s = float(np.median(alone)), float(np.percentile(together, 95))
     open_tasks, held_mb = _metric(metrics, "sam4d_open_tasks"), _metric(metrics, "sam4d_open_tasks_bytes") / 2**20
     budget_mb = settings.session_bytes / 2**20
+    cores = together_s / clock_s
+    in_turn_s = ANNOTATORS * together_s / len(together) / cores
     own_frame_s = float(np.median([seconds for seconds, _, _ in own_frame]))
     return [
         Figure("/predict, click answered on its frame, by the clock", own_frame_s, "s", "/health, by the clock", health_s),
@@ -135,7 +137,8 @@ def labellers(drive: Drive) -> list[Figure]:
         Figure(f"{ANNOTATORS} labellers at once, 95 of 100 clicks within, by the clock", slow_s, "s", "one labeller's median", median_s),
         Figure("the same over one labeller's median", slow_s / median_s, "times", at_most=TIMES_OF_ONE),
         Figure("a click of those at once, worker's processor", together_s / len(together), "s", "a click of one alone", alone_s),
-        Figure("cores that the worker had meanwhile", together_s / clock_s, "cores", "of the machine", os.cpu_count()),
+        Figure("cores that the worker had meanwhile", cores, "cores", "of the machine", os.cpu_count()),
+        Figure("95 of 100 of those within, over one turn of all on these cores", slow_s / in_turn_s, "times", "a turn, s", in_turn_s),
         Figure("tasks open afterwards", open_tasks, "tasks", "most (SAM4D_SESSIONS)", settings.session_count, at_least=ANNOTATORS),
         Figure("memory they hold", held_mb, "MB", "most (SAM4D_SESSION_MEGABYTES)", budget_mb, at_most=budget_mb),
         Figure("peak memory of the worker", peak_mb, "MB", "", None, at_most=budget_mb + PROCESS_MEGABYTES),

@@ -77,7 +77,11 @@ def ground_patch(scene: FrameScene, clicks: Sequence[ClickedPoint]) -> BoolArray
 
 def around(scene: FrameScene, row: int, reach_m: float = NEIGHBOURHOOD_M) -> BoolArray:
     """Which points lie in a square about a point, below the highest that objects reach, bool (N,)."""
-    return np.asarray((np.abs(scene.points_m[:, :2] - scene.points_m[row, :2]) < reach_m).all(axis=1) & (scene.height_m < HIGHEST_M))
+    near = scene.height_m < HIGHEST_M
+    # One axis after the other: several times faster than both together.
+    for axis in (0, 1):
+        near &= np.abs(scene.points_m[:, axis] - scene.points_m[row, axis]) < reach_m
+    return np.asarray(near)
 
 
 def gap_at(scene: FrameScene, row: int) -> float:

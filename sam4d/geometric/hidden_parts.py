@@ -69,9 +69,8 @@ def with_hidden_parts(
     may_be_cab = settings.cab_top_m[0] < top_m < settings.cab_top_m[1] and float(max(high - low)) > settings.cab_width_m[0]
     if not may_be_part and not may_be_cab:
         return mask
-    near = allowed & ~mask & (scene.height_m < settings.box_top_m + 1.0)
-    xy = scene.points_m[:, :2]
-    rows = np.flatnonzero(near & (xy > low - settings.reach_m).all(axis=1) & (xy < high + settings.reach_m).all(axis=1))
+    rows = scene.rows_between(low - settings.reach_m, high + settings.reach_m)
+    rows = rows[allowed[rows] & ~mask[rows] & (scene.height_m[rows] < settings.box_top_m + 1.0)]
     if len(rows) < settings.fewest_points:
         return mask
     others = scene.upright_m(rows)

@@ -101,8 +101,14 @@ class GeometricEngine:
         motions = {source: self._ego_motion(frame_index, source) for source in sources}
         steps_s = {source: self._step_s(frame_index, source) for source in sources}
         followed = advance_tracks(tracks, scene, motions, steps_s, taken)
+        camera_masks: dict[int, dict[str, BoolArray]] = {object_id: {} for object_id in followed}
+        # Camera by camera: a wide rig has more images than the scene keeps decoded.
+        for name in scene.cameras:
+            for object_id, (_, mask) in followed.items():
+                camera_masks[object_id][name] = segment_camera(scene, self._clip.cameras[name], mask, ())
         return {
-            object_id: (track, self._object_masks(object_id, scene, mask, track.score, ())) for object_id, (track, mask) in followed.items()
+            object_id: (track, ObjectMasks(object_id, frame_index, camera_masks[object_id], mask, track.score))
+            for object_id, (track, mask) in followed.items()
         }
 
     def _object_masks(

@@ -53,7 +53,8 @@ class SurveyedSweep:
     @classmethod
     def of(cls, sweep: Sweep) -> SurveyedSweep:
         with np.errstate(invalid="ignore"):
-            valid: BoolArray = np.asarray((np.abs(sweep.points_m) < FARTHEST_M).all(axis=1))
+            x_valid, y_valid, z_valid = (np.abs(sweep.points_m[:, axis]) < FARTHEST_M for axis in range(3))
+        valid: BoolArray = np.asarray(x_valid & y_valid & z_valid)
         points_m = np.where(valid[:, None], sweep.points_m, 0).astype(np.float32)
         ground = fit_ground(points_m[valid])
         height_m = np.where(valid, points_m[:, 2] - ground.z_at(points_m), 0).astype(np.float32)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import sqlite3
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -116,6 +120,32 @@ def test_one_worker_at_a_time(queue: BatchQueue, file: Path) -> None:
         assert (first, second) == (True, False)
     with queue.one_worker() as third:
         assert third
+
+
+def test_a_change_that_a_killed_process_left_half_done(queue: BatchQueue, file: Path) -> None:
+    """Nobody adds a task after it: what waits must be seen all the same."""
+    queue.add({1: 7})
+    program = f"""
+import os, sqlite3
+table = sqlite3.connect({str(file)!r}, isolation_level=None)
+table.execute("PRAGMA cache_size = 1")
+table.execute("BEGIN IMMEDIATE")
+table.executemany("INSERT INTO tasks (task_id, project_id, state, changed_s) VALUES (?, 7, 'waiting', 0)", [(n,) for n in range(100, 3000)])
+os._exit(9)
+"""
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 9
+    assert file.with_name(f"{file.name}-journal").exists()
+    assert [task.task_id for task in queue.tasks()] == [1]
+    assert queue.has_work()
+
+
+def test_a_place_without_locks(queue: BatchQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(QueueError, match="No locks available"), queue.one_worker():
+        pass
 
 
 def test_a_file_that_is_no_queue(queue: BatchQueue, file: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from backend.batch_queue import BatchQueue
+from backend.batch_queue import BatchQueue, QueuedTask, QueueError
 from backend.batch_worker import MOST_FAILURES, BatchWorker
 from backend.errors import MediaError
 from backend.label_studio import LabelStudioClient, LabelStudioError, Task
@@ -181,6 +181,25 @@ def test_a_task_that_ends_every_worker_is_given_up(worker: BatchWorker, queue: B
     worker.work()
     assert states(queue) == [(1, "failed", MOST_FAILURES)]
     assert queue.tasks()[0].failure == "the process that worked on it ended"
+
+
+def test_a_queue_that_breaks_is_no_fault_of_the_task(
+    worker: BatchWorker, queue: BatchQueue, server: LabelStudioInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full just after the prediction was posted."""
+
+    def full(task: QueuedTask) -> None:
+        raise QueueError("the queue of tasks in MODEL_DIR", "a file that can be read and written", "database or disk is full")
+
+    queue.add({1: 7})
+    with monkeypatch.context() as broken:
+        broken.setattr(queue, "finish", full)
+        with pytest.raises(QueueError, match="disk is full"):
+            worker.work()
+    assert states(queue) == [(1, "running", 0)]
+    worker.work()
+    assert states(queue) == [(1, "done", 1)]
+    assert len(server.posted) == 2, "in place of the first"
 
 
 def test_nothing_waits_for_a_queue_that_breaks(worker: BatchWorker, queue: BatchQueue, tmp_path: Path) -> None:

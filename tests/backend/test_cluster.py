@@ -1,22 +1,28 @@
-"""Proposals from two real Ray workers on this machine."""
+"""Proposals from two real Ray workers on this machine, of a Ray that is started for them and of one that runs."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import signal
+import socket
+import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from backend.cluster import connected_cluster
+from backend.cluster import LOCAL, OBJECT_STORE_BYTES, connected_cluster
+from backend.embedded import free_port, running_child
 from backend.label_studio import Project, Task
 from backend.media import MediaReader
 from backend.preannotate import TaskProposal, propose_task
 from backend.proposing import ProposedRegions, Proposer, WindowProposer
-from backend.settings import Settings
+from backend.settings import Settings, prepare_ray
 from converters.label_config import LabelConfig, build_label_config
 from converters.tasks import TaskWindow, build_task_data
 from sam4d.predictor import build_predictor
@@ -34,6 +40,7 @@ pytestmark = [
 ]
 
 MASKS_PER_TASK = 20
+REPOSITORY = Path(__file__).parents[2]
 
 
 def wait_for(condition: object) -> None:
@@ -84,7 +91,52 @@ def project_of(drive: SyntheticDrive) -> Project:
     return Project(7, "drives", build_label_config(drive.clip.cameras, LABELS))
 
 
-def test_a_killed_worker_costs_its_task_once_more_and_nothing_else(small_drive: SyntheticDrive, data_root: Path, tmp_path: Path) -> None:
+@contextlib.contextmanager
+def running_head() -> Iterator[str]:
+    """The address of a Ray of two cores that others have started, as far as this process is concerned."""
+    # Its settings and token stand in the environment, where the connection looks for them as well.
+    prepare_ray(alone=True)
+    port, clients_port = free_port(0, "Ray"), free_port(0, "Ray's clients")
+    command = [
+        str(Path(sys.executable).parent / "ray"),
+        "start",
+        "--head",
+        "--block",
+        f"--port={port}",
+        f"--ray-client-server-port={clients_port}",
+    ]
+    command += ["--node-ip-address=127.0.0.1", "--num-cpus=2", "--include-dashboard=false", f"--object-store-memory={OBJECT_STORE_BYTES}"]
+    # A socket's path may have about 100 letters: too few for pytest's own folders.
+    with tempfile.TemporaryDirectory(prefix="sam4d-ray-") as folder:
+        # What it starts for a client loads Ray anew, on a machine that others may share.
+        variables = {**os.environ, "PYTHONPATH": str(REPOSITORY), "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "120"}
+        with running_child("Ray", [*command, f"--temp-dir={folder}"], Path(folder) / "log", variables, REPOSITORY, stop_seconds=3) as child:
+
+            def is_ready() -> bool:
+                child.check()
+                return is_listening(clients_port)
+
+            wait_for(is_ready)
+            yield f"ray://127.0.0.1:{clients_port}"
+
+
+def is_listening(port: int) -> bool:
+    with contextlib.closing(socket.socket()) as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(params=["started here", "running"])
+def address(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "started here":
+        yield LOCAL
+        return
+    with running_head() as running:
+        yield running
+
+
+def test_a_killed_worker_costs_its_task_once_more_and_nothing_else(
+    address: str, small_drive: SyntheticDrive, data_root: Path, tmp_path: Path
+) -> None:
     """Task 0's worker is killed from outside, task 3 ends every worker that takes it."""
     settings = Settings(data_root=data_root, model_dir=tmp_path)
     project, tasks = project_of(small_drive), one_frame_tasks(small_drive)
@@ -94,7 +146,7 @@ def test_a_killed_worker_costs_its_task_once_more_and_nothing_else(small_drive: 
     (tmp_path / "hold-0").touch()
     (tmp_path / "kill-3").touch()
     found: dict[int, TaskProposal] = {}
-    with connected_cluster("local", 2, settings, project, masks_per_task=MASKS_PER_TASK, build=build_noted_proposer) as cluster:
+    with connected_cluster(address, 2, settings, project, masks_per_task=MASKS_PER_TASK, build=build_noted_proposer) as cluster:
         assert (cluster.count, cluster.version) == (2, build_predictor().version)
         proposals = cluster.propose_all([*tasks, stranger])
         # The other worker goes on.
@@ -127,10 +179,10 @@ def test_workers_that_have_no_engine(small_drive: SyntheticDrive, data_root: Pat
     assert not ray.is_initialized()
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:10001", "auto", ""])
-def test_an_address_that_is_none(small_drive: SyntheticDrive, address: str) -> None:
+@pytest.mark.parametrize("wrong", ["http://127.0.0.1:10001", "auto", ""])
+def test_an_address_that_is_none(small_drive: SyntheticDrive, wrong: str) -> None:
     with (
         pytest.raises(InputError, match="--cluster: expected local or ray://HOST:PORT"),
-        connected_cluster(address, None, Settings(), project_of(small_drive), masks_per_task=1),
+        connected_cluster(wrong, None, Settings(), project_of(small_drive), masks_per_task=1),
     ):
         pass
