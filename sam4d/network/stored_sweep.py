@@ -131,7 +131,7 @@ def _is_whole(tensors: Mapping[str, Tensor]) -> bool:
         and tensors["positions"].dtype in _PRECISIONS
         and voxels.shape == tensors["mixing_weights"].shape == (points, 4)
         and tensors["mixing_weights"].dtype == torch.float32
-        and _are_rows(voxels, torch.int64, len(tensors["cells4"]))
+        and _are_rows(voxels, torch.int32, len(tensors["cells4"]))
     )
     for stride in _STRIDES:
         cells, features = tensors[f"cells{stride}"], tensors[f"features{stride}"]
