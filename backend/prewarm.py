@@ -15,7 +15,7 @@ from sam4d.structures import Clip, InputError
 
 @dataclass(frozen=True)
 class FrameOutcome:
-    """What became of one frame of a sequence: the bytes it takes, or `failure`, one line.
+    """What became of one frame of a sequence: the bytes it takes beside what frames before it take as well, or `failure`, one line.
 
     Of a sequence that cannot be opened at all, only the first frame has an outcome."""
 
@@ -89,7 +89,8 @@ def prewarm(
         frames: {sequence: frames}.
         open_clip: the whole sequence at an address.
     """
-    taken, largest = 0, 0
+    taken: dict[str, int] = {}
+    taken_bytes, largest = 0, 0
     for sequence, indices in frames.items():
         try:
             clip = open_clip(sequence)
@@ -97,18 +98,21 @@ def prewarm(
             yield FrameOutcome(sequence, indices[0], failure=str(error))
             continue
         for frame_index in indices:
-            if taken + largest > most_bytes:
+            if taken_bytes + largest > most_bytes:
                 return
-            outcome = _prewarm_frame(predictor, clip, sequence, frame_index)
-            taken, largest = taken + outcome.kept_bytes, max(largest, outcome.kept_bytes)
+            outcome = _prewarm_frame(predictor, clip, sequence, frame_index, taken)
+            taken_bytes, largest = taken_bytes + outcome.kept_bytes, max(largest, outcome.kept_bytes)
             yield outcome
 
 
-def _prewarm_frame(predictor: PrewarmingPredictor, clip: Clip, sequence: str, frame_index: int) -> FrameOutcome:
+def _prewarm_frame(predictor: PrewarmingPredictor, clip: Clip, sequence: str, frame_index: int, taken: dict[str, int]) -> FrameOutcome:
+    """taken: what earlier frames take, to which this one's is added."""
     try:
-        kept_bytes = predictor.prewarm(clip, frame_index)
+        kept = predictor.prewarm(clip, frame_index)
     except InputError as error:
         return FrameOutcome(sequence, frame_index, failure=str(error))
-    if kept_bytes is None:
+    if kept is None:
         return FrameOutcome(sequence, frame_index, failure="it cannot be kept: expected a folder that can be written, with room in it")
+    kept_bytes = sum(size for key, size in kept.items() if key not in taken)
+    taken.update(kept)
     return FrameOutcome(sequence, frame_index, kept_bytes)

@@ -20,7 +20,7 @@ from pathlib import Path
 from backend.embedded import terminated_like_interrupted
 from benchmarks.drive import CAMERAS, Drive, write_synthetic_drive
 from benchmarks.figure import Figure
-from benchmarks.parts import PARTS, apart
+from benchmarks.parts import NETWORK_PARTS, PARTS, apart
 
 INTERRUPTED = 130
 ONE_CORE = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--parts", nargs="+", choices=PARTS, metavar="PART", help=f"only these: {', '.join(PARTS)}")
     parser.add_argument("--json", action="store_true", help="the figures as JSON on standard output")
     arguments = parser.parse_args()
-    names = arguments.parts or [name for name in PARTS if name != "network" or arguments.network]
+    names = arguments.parts or [name for name in PARTS if name not in NETWORK_PARTS or arguments.network]
     os.environ.update(dict.fromkeys(ONE_CORE, "1"))
     found: dict[str, list[Figure]] = {}
     with terminated_like_interrupted(), tempfile.TemporaryDirectory() as scratch:

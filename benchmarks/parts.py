@@ -20,6 +20,7 @@ PARTS: Mapping[str, Part] = {
     "objects": labelling.geometric_objects,
     "growth": labelling.geometric_growth,
     "network": labelling.network,
+    "prewarm-network": prewarmed.prewarmed_network_clicks,
     "pcd": files.point_clouds,
     "brush": files.brush_masks,
     "birds-eye": files.pictures,
@@ -27,6 +28,9 @@ PARTS: Mapping[str, Part] = {
     "export": files.exports,
     "labellers": service.labellers,
 }
+
+NETWORK_PARTS = ("network", "prewarm-network")
+"""Those that run the SAM4D network."""
 
 
 def measured(name: str, drive: Drive) -> list[Figure]:

@@ -16,12 +16,18 @@ from sam4d.structures import Camera
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
+Kept: TypeAlias = Mapping[str, int]
+"""How many bytes entries of a store take, but for a few hundred, by their keys: frames may share some."""
+
 
 class FrameStore(Protocol):
     """Arrays by key. Safe to use from many threads."""
 
     def get(self, key: str) -> Arrays | None:
-        """The arrays, not to be written to; None where they are not there, or not as they were put."""
+        """The arrays; None where they are not there, or not as they were put.
+
+        One that may be written to is the caller's own: what is written into it changes nothing in the store.
+        """
         ...
 
     def put(self, key: str, arrays: Arrays) -> bool:
@@ -52,30 +58,49 @@ def content_key(kind: str, load: object, *, cameras: Mapping[str, Camera] | None
     content = load.content_digest() if isinstance(load, KnownContent) else None
     if content is None:
         return None
-    digest = hashlib.sha256(f"{kind}\n{content}\n".encode())
-    for name, camera in sorted((cameras or {}).items()):
+    return _digest(f"{kind}\n{content}\n", cameras or {})
+
+
+def calibration_key(kind: str, camera: Camera) -> str:
+    """Likewise, of arrays into which nothing but a camera's calibration goes."""
+    return _digest(f"{kind}\n", {camera.name: camera})
+
+
+def _digest(what: str, cameras: Mapping[str, Camera]) -> str:
+    digest = hashlib.sha256(what.encode())
+    for name, camera in sorted(cameras.items()):
         intrinsics = (camera.width_px, camera.height_px, camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px, camera.distortion)
         digest.update(f"{name}\n{intrinsics!r}\n".encode())
         digest.update(camera.lidar_SE3_cam.rotation.tobytes() + camera.lidar_SE3_cam.translation_m.tobytes())
     return digest.hexdigest()
 
 
-def keep(store: FrameStore, key: str | None, make: Callable[[], Arrays]) -> int | None:
+def keep(
+    store: FrameStore, key: str | None, make: Callable[[], Arrays], is_right: Callable[[Arrays], bool] = lambda found: True
+) -> Kept | None:
     """Have a store hold what is made, unless it does already.
 
-    Returns how many bytes that takes, but for a few hundred; None where there is no key, or the store could not keep it.
+    Args:
+        is_right: whether what the store has can be used; else it is made anew.
+
+    Returns:
+        What it takes there; None where there is no key, or the store could not keep it.
     """
     if key is None:
         return None
     arrays = store.get(key)
-    if arrays is None:
+    if arrays is None or not is_right(arrays):
         arrays = make()
         if not store.put(key, arrays):
             return None
-    return sum(array.nbytes for array in arrays.values())
+    return {key: sum(array.nbytes for array in arrays.values())}
 
 
-def total(parts: Iterable[int | None]) -> int | None:
-    """The sum of what `keep` returned; None where any of them is."""
-    known = list(parts)
-    return None if None in known else sum(part for part in known if part is not None)
+def together(parts: Iterable[Kept | None]) -> Kept | None:
+    """What `keep` returned, as one; None where any of them is."""
+    everything: dict[str, int] = {}
+    for part in parts:
+        if part is None:
+            return None
+        everything |= part
+    return everything

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-from sam4d.frame_store import FrameStore
+from sam4d.frame_store import FrameStore, Kept
 from sam4d.geometry import BoolArray
 from sam4d.structures import Clip, FrameMasks, InputError, ObjectMasks, Prompt
 
@@ -79,11 +79,11 @@ class Predictor(Protocol):
 class PrewarmingPredictor(Predictor, Protocol):
     """An engine that can do a frame's work before anybody clicks."""
 
-    def prewarm(self, clip: Clip, frame_index: int) -> int | None:
+    def prewarm(self, clip: Clip, frame_index: int) -> Kept | None:
         """Put what a click on a frame needs into the engine's store, unless it is there.
 
-        Returns how many bytes the frame takes there; None where it cannot be kept: the engine has no store or the store no room, or the
-        clip's loaders do not know their content (`frame_store.KnownContent`).
+        Returns what the frame takes there, part by part, for frames share some; None where it cannot be kept: the engine has no store or
+        the store no room, or the clip's loaders do not know their content (`frame_store.KnownContent`).
 
         Raises InputError where the clip has no such frame, or its files cannot be read.
         """

@@ -43,7 +43,7 @@ def test_a_drive_is_lengthened_without_a_jump(small_drive: SyntheticDrive) -> No
     assert list(with_cameras(clip, ["front"]).frames[8].load_images) == ["front"]
 
 
-@pytest.mark.parametrize("part", ["clicks", "objects", "birds-eye", "import", "export"])
+@pytest.mark.parametrize("part", ["clicks", "prewarm", "objects", "birds-eye", "import", "export"])
 def test_parts_measure_any_drive(part: str, small_drive: SyntheticDrive, tmp_path: Path) -> None:
     write_sequence(small_drive.clip, tmp_path / "drive")
     write_labels(small_drive.clip, small_drive.masklets, tmp_path / "drive")

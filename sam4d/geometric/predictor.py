@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sam4d.frame_store import FrameStore
+from sam4d.frame_store import FrameStore, Kept
 from sam4d.geometric.association import ObjectTrack, advance_tracks, begin_track
 from sam4d.geometric.ego_motion import estimate_ego_motion
 from sam4d.geometric.image_masks import segment_camera
@@ -44,7 +44,7 @@ class GeometricPredictor:
     def open(self, clip: Clip) -> TrackingSession[ObjectTrack]:
         return TrackingSession(clip, GeometricEngine(clip, self._store))
 
-    def prewarm(self, clip: Clip, frame_index: int) -> int | None:
+    def prewarm(self, clip: Clip, frame_index: int) -> Kept | None:
         """See `predictor.PrewarmingPredictor.prewarm`."""
         return keep_scene(clip, frame_index, self._store) if self._store is not None else None
 

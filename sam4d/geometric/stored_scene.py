@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sam4d.frame_store import Arrays, FrameStore, content_key, keep, total
+from sam4d.frame_store import Arrays, FrameStore, Kept, content_key, keep, together
 from sam4d.geometric.ground import Ground
 from sam4d.geometric.scene import CameraView, FrameScene, SurveyedSweep, no_such_frame, prepare_frame
 from sam4d.structures import Camera, Clip, Frame, UInt8Array
@@ -38,7 +38,7 @@ class StoredImage:
         found = self.store.get(key) if key is not None else None
         return found["image"] if found is not None else self.load()
 
-    def keep(self) -> int | None:
+    def keep(self) -> Kept | None:
         return keep(self.store, content_key(IMAGE_KIND, self.load), lambda: {"image": self.load()})
 
 
@@ -56,7 +56,7 @@ def stored_scene(clip: Clip, frame_index: int, store: FrameStore | None) -> Fram
     return FrameScene(frame, frame_index, _surveyed(found), views)
 
 
-def keep_scene(clip: Clip, frame_index: int, store: FrameStore) -> int | None:
+def keep_scene(clip: Clip, frame_index: int, store: FrameStore) -> Kept | None:
     """Have a store hold what a click on a frame needs; see `frame_store.keep`.
 
     Raises InputError where the clip has no such frame, or its files cannot be read.
@@ -67,7 +67,7 @@ def keep_scene(clip: Clip, frame_index: int, store: FrameStore) -> int | None:
     cameras = _cameras(clip, frame)
     key = content_key(SCENE_KIND, frame.load_sweep, cameras=cameras)
     scene = keep(store, key, lambda: _arrays(FrameScene(frame, frame_index), cameras))
-    return total([scene, *(StoredImage(load, store).keep() for load in frame.load_images.values())])
+    return together([scene, *(StoredImage(load, store).keep() for load in frame.load_images.values())])
 
 
 def _cameras(clip: Clip, frame: Frame) -> dict[str, Camera]:

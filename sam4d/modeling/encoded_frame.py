@@ -18,24 +18,34 @@ from sam4d.modeling.sparse_conv import SparseTensor
 from sam4d.structures import Camera
 
 Levels: TypeAlias = tuple[Tensor, Tensor, Tensor]
-"""What the encoder finds at strides 4, 8 and 16: of an image as in `CameraFeatures`, of a sweep the features (M, C) of its voxels there."""
+"""What the encoder finds of an image at strides 4, 8 and 16, as in `CameraFeatures`."""
+
+
+@dataclass(frozen=True, eq=False)
+class CameraGrid:
+    """The 48 x 48 = 2304 positions at stride 16 of a camera's images, row by row: the same on all of its frames.
+
+    sine: float32 (1, 2304, 256), the camera's own position encoding. shared: (1, 2304, 256), the one it shares with the LiDAR.
+    rays: of the positions, in the frame's LiDAR frame.
+    """
+
+    sine: Tensor
+    shared: Tensor
+    rays: Rays
 
 
 @dataclass(frozen=True, eq=False)
 class CameraFeatures:
-    """One image. Grids are row by row, 48 x 48 = 2304 positions at stride 16.
+    """One image.
 
     stride4: float32 (1, 32, 192, 192) and stride8: (1, 64, 96, 96), ready for the mask decoder. stride16: (1, 256, 48, 48), raw.
-    sine: (1, 2304, 256), the camera's own position encoding. shared: (1, 2304, 256), the one it shares with the LiDAR.
-    rays: of the 2304 grid positions, in the frame's LiDAR frame. calibration: the camera.
+    grid: where the positions at stride 16 are. calibration: the camera.
     """
 
     stride4: Tensor
     stride8: Tensor
     stride16: Tensor
-    sine: Tensor
-    shared: Tensor
-    rays: Rays
+    grid: CameraGrid
     calibration: Camera
 
     @property
@@ -50,7 +60,7 @@ class CameraFeatures:
     @property
     def positions(self) -> Tensor:
         """(1, 2304, 256)."""
-        return self.sine + self.shared
+        return self.grid.sine + self.grid.shared
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +68,7 @@ class LidarFeatures:
     """One sweep of N points, with M voxels at stride 16.
 
     stride4 (32 channels) and stride8 (64): ready for the mask decoder. stride16: 256 channels, raw.
-    positions_m: float32 (M, 3), mean of each voxel's points, LiDAR frame. sine, shared: (1, M, 256), as for a camera.
+    positions_m: float32 (M, 3), mean of each voxel's points, LiDAR frame. positions: (1, M, 256), their encoding, both terms of it.
     sweep: the points and their fine voxels. mixing: voxel logits to point logits.
     """
 
@@ -66,24 +76,14 @@ class LidarFeatures:
     stride8: SparseTensor
     stride16: SparseTensor
     positions_m: Tensor
-    sine: Tensor
-    shared: Tensor
+    positions: Tensor
     sweep: VoxelisedSweep
     mixing: PointMixing
-
-    @property
-    def levels(self) -> Levels:
-        return self.stride4.features, self.stride8.features, self.stride16.features
 
     @property
     def tokens(self) -> Tensor:
         """The raw top level as tokens, (1, M, 256)."""
         return self.stride16.features[None]
-
-    @property
-    def positions(self) -> Tensor:
-        """(1, M, 256)."""
-        return self.sine + self.shared
 
 
 @dataclass(frozen=True, eq=False)

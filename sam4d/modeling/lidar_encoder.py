@@ -6,12 +6,14 @@ Sizes, names and the rounding of the voxels are those of the released model.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sam4d.geometry import Float64Array
 from sam4d.modeling.sparse_conv import (
     CELL_LIMIT,
     Cells,
@@ -23,7 +25,7 @@ from sam4d.modeling.sparse_conv import (
     SubmanifoldConv,
     UpConv,
 )
-from sam4d.structures import InputError
+from sam4d.structures import Float32Array, InputError
 
 POINTS_MINIMUM = 10
 """Sweeps of fewer points are refused."""
@@ -37,22 +39,38 @@ TOP_STRIDE = 16
 
 @dataclass(frozen=True, eq=False)
 class VoxelisedSweep:
-    """A sweep of N points on the grid of 0.15 m, whose origin is the sweep's own minimum.
+    """A sweep of N points on the grid of 0.15 m, whose origin is the sweep's own minimum; found when it is first asked for.
 
-    points_m: float32 (N, 3), LiDAR frame. positions: float32 (N, 3) >= 0, the points in units of voxels, in steps of about a third.
-    point_cells: the voxel of every point, recurring ones included; its `distinct` cells are the network's input.
+    points_m: float32 (N, 3), LiDAR frame, as `voxelise` takes them.
     """
 
     points_m: Tensor
-    positions: Tensor
-    point_cells: Cells
 
     def __len__(self) -> int:
         return len(self.points_m)
 
+    @cached_property
+    def positions(self) -> Tensor:
+        """float32 (N, 3) >= 0, the points in units of voxels, in steps of about a third."""
+        points_m = self.points_m.cpu().numpy()
+        # The released model rounds twice, in float32 and in this order; any shorter way puts points on a border into other voxels.
+        fine = (_steps(points_m) - _steps(points_m.min(axis=0))).astype(np.float32)
+        return torch.from_numpy(fine * np.float32(FINE_STEP_M) / np.float32(VOXEL_SIZE_M)).to(self.points_m.device)
+
+    @cached_property
+    def point_cells(self) -> Cells:
+        """The voxel of every point, recurring ones included; its `distinct` cells are the network's input."""
+        return Cells(self.positions.floor().to(torch.int64))
+
+    def find_levels(self) -> None:
+        """Find the voxels at all strides now."""
+        cells = self.point_cells.distinct
+        for _ in range(TOP_STRIDE.bit_length() - 1):
+            cells = cells.coarser(2).cells
+
 
 def voxelise(points_m: NDArray[np.floating], device: torch.device | str = "cpu") -> VoxelisedSweep:
-    """Points (N, 3) in metres, LiDAR frame, all of them finite -> voxels.
+    """Points (N, 3) in metres, LiDAR frame, all of them finite -> voxels, of what float32 holds of them.
 
     Raises InputError on fewer than 10 points, points that are not finite, and points too far apart.
     """
@@ -60,19 +78,17 @@ def voxelise(points_m: NDArray[np.floating], device: torch.device | str = "cpu")
         raise InputError("sweep", f"at least {POINTS_MINIMUM} points (N, 3)", f"an array of shape {points_m.shape}")
     if not np.isfinite(points_m).all():
         raise InputError("sweep", "finite points", f"{int((~np.isfinite(points_m).all(axis=1)).sum())} points that are not")
-    steps = np.trunc(points_m.astype(np.float64) / FINE_STEP_M)
-    extent_m = float((steps.max(axis=0) - steps.min(axis=0)).max() * FINE_STEP_M)
-    if extent_m >= (CELL_LIMIT - 1) * VOXEL_SIZE_M or np.abs(steps).max() > np.iinfo(np.int32).max:
+    points_m = points_m.astype(np.float32)
+    lowest, highest = _steps(points_m.min(axis=0)), _steps(points_m.max(axis=0))
+    extent_m = float((highest - lowest).max() * FINE_STEP_M)
+    if extent_m >= (CELL_LIMIT - 1) * VOXEL_SIZE_M or max(np.abs(lowest).max(), np.abs(highest).max()) > np.iinfo(np.int32).max:
         raise InputError("sweep", f"points within {CELL_LIMIT * VOXEL_SIZE_M / 1000:.0f} km of one another", f"{extent_m / 1000:.0f} km")
-    # The released model rounds twice, in float32 and in this order; any shorter way puts points on a border into other voxels.
-    fine = (steps - steps.min(axis=0)).astype(np.float32)
-    positions = fine * np.float32(FINE_STEP_M) / np.float32(VOXEL_SIZE_M)
-    cells = torch.from_numpy(np.floor(positions).astype(np.int64))
-    return VoxelisedSweep(
-        points_m=torch.from_numpy(points_m.astype(np.float32)).to(device),
-        positions=torch.from_numpy(positions).to(device),
-        point_cells=Cells(cells.to(device)),
-    )
+    return VoxelisedSweep(torch.from_numpy(points_m).to(device))
+
+
+def _steps(points_m: Float32Array) -> Float64Array:
+    """Whole steps of 0.05 m from the LiDAR's own origin."""
+    return np.trunc(points_m.astype(np.float64) / FINE_STEP_M)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,17 +102,6 @@ class LidarPyramid:
     stride8: SparseTensor
     stride16: SparseTensor
     positions_m: Tensor
-
-    @classmethod
-    def of_levels(cls, sweep: VoxelisedSweep, levels: tuple[Tensor, Tensor, Tensor]) -> LidarPyramid:
-        """Of a sweep whose features at strides 4, 8 and 16 are known. Raises ValueError where they are not of so many voxels."""
-        cells4 = sweep.point_cells.distinct.coarser(2).cells.coarser(2).cells
-        cells8 = cells4.coarser(2).cells
-        cells16 = cells8.coarser(2).cells
-        stride4, stride8, stride16 = (
-            SparseTensor(cells, features) for cells, features in zip((cells4, cells8, cells16), levels, strict=True)
-        )
-        return cls(stride4, stride8, stride16, _mean_positions(sweep, cells16))
 
 
 class MinkUNet34(nn.Module):

@@ -29,7 +29,7 @@ class FramePlace:
     @classmethod
     def of(cls, frame: EncodedFrame) -> FramePlace:
         # A copy, since memories stay longer than the frame's features, whose memory may be one.
-        return cls(frame.world_SE3_lidar, frame.camera.rays, frame.lidar.positions_m.clone())
+        return cls(frame.world_SE3_lidar, frame.camera.grid.rays, frame.lidar.positions_m.clone())
 
 
 @dataclass(frozen=True, eq=False)

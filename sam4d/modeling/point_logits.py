@@ -23,7 +23,7 @@ SMALLEST_SUM = 1e-8
 class PointMixing:
     """Which voxels make up each of a sweep's points, computed once per frame.
 
-    voxels: int64 (N, 4), rows of the stride-4 voxels, 0 where there is no such voxel. weights: float32 (N, 4), summing to 1; 0 where
+    voxels: int32 (N, 4), rows of the stride-4 voxels, 0 where there is no such voxel. weights: float32 (N, 4), summing to 1; 0 where
     there is no such voxel, so that a point without any voxel gets logit 0.
     """
 
@@ -32,7 +32,9 @@ class PointMixing:
 
     def __call__(self, voxel_logits: Tensor) -> Tensor:
         """float32 (B, M) -> (B, N)."""
-        return (voxel_logits[:, self.voxels] * self.weights).sum(dim=-1)
+        rows = self.voxels.flatten()
+        chosen = torch.stack([logits.index_select(0, rows) for logits in voxel_logits])
+        return (chosen.view(-1, *self.voxels.shape) * self.weights).sum(dim=-1)
 
 
 def point_mixing(positions: Tensor, cells: Cells) -> PointMixing:
@@ -51,4 +53,4 @@ def point_mixing(positions: Tensor, cells: Cells) -> PointMixing:
     wanted = own.long()[:, None] + torch.tensor(NEIGHBOURS, device=positions.device)
     voxels = cells.find(wanted.flatten(0, 1)).view(weights.shape)
     weights = torch.where(voxels >= 0, weights, 0)
-    return PointMixing(voxels.clamp(min=0), weights / (weights.sum(dim=1, keepdim=True) + SMALLEST_SUM))
+    return PointMixing(voxels.clamp(min=0).to(torch.int32), weights / (weights.sum(dim=1, keepdim=True) + SMALLEST_SUM))

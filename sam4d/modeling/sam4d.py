@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sam4d.geometry import SE3, BoolArray
-from sam4d.modeling.encoded_frame import CameraFeatures, ConditionedFeatures, Decoded, EncodedFrame, Levels, LidarFeatures
+from sam4d.modeling.encoded_frame import CameraFeatures, CameraGrid, ConditionedFeatures, Decoded, EncodedFrame, Levels, LidarFeatures
 from sam4d.modeling.image_encoder import ImageEncoder, prepare_image
-from sam4d.modeling.lidar_encoder import LidarPyramid, MinkUNet34, VoxelisedSweep, voxelise
+from sam4d.modeling.lidar_encoder import LidarPyramid, MinkUNet34, voxelise
 from sam4d.modeling.mask_decoder import WIDTH
 from sam4d.modeling.mask_prompt import given_logits, low_res_camera_logits, low_res_lidar_logits, network_mask
 from sam4d.modeling.memory import FrameMemory, FramePlace, Memories
@@ -65,28 +65,18 @@ class Sam4D(nn.Module):
             image: uint8 (H, W, 3), RGB, of the camera's own size.
             camera: its calibration.
         """
-        return self.camera_features(self.look_at(image), camera)
+        return CameraFeatures(*self.look_at(image), self.camera_grid(camera), camera)
 
     def look_at(self, image: UInt8Array) -> Levels:
-        """The slow part of `encode_camera`, which no calibration goes into: the features at strides 4, 8 and 16."""
+        """The part of `encode_camera` which no calibration goes into: the features at strides 4, 8 and 16."""
         decoder = self.head.sam_mask_decoder
         seen = self.pure_model.backbone.image(prepare_image(image)[None].to(self.device))
         return decoder.conv_s0(seen.stride4), decoder.conv_s1(seen.stride8), seen.stride16
 
-    def camera_features(self, levels: Levels, camera: Camera) -> CameraFeatures:
-        """The rest of `encode_camera`."""
-        encoding = self.union_pe_func
-        rays = Rays.of_grid(camera)
-        stride4, stride8, stride16 = levels
-        return CameraFeatures(
-            stride4=stride4,
-            stride8=stride8,
-            stride16=stride16,
-            sine=encoding.grid_sine()[None],
-            shared=encoding.shared_of_rays(rays)[None],
-            rays=rays,
-            calibration=camera,
-        )
+    def camera_grid(self, camera: Camera) -> CameraGrid:
+        """The part of `encode_camera` which no image goes into."""
+        encoding, rays = self.union_pe_func, Rays.of_grid(camera)
+        return CameraGrid(encoding.grid_sine()[None], encoding.shared_of_rays(rays)[None], rays)
 
     def encode_sweep(self, points_m: NDArray[np.floating]) -> LidarFeatures:
         """Everything about a sweep that depends on no object; the passes of several cameras share it.
@@ -96,27 +86,13 @@ class Sam4D(nn.Module):
         """
         decoder = self.head.sam_mask_decoder
         sweep = voxelise(points_m, self.device)
-        pyramid = self.pure_model.backbone.point.sparse_3d[0](sweep)
-        pyramid = replace(pyramid, stride4=decoder.conv_s0_pts(pyramid.stride4), stride8=decoder.conv_s1_pts(pyramid.stride8))
-        return self._lidar_features(sweep, pyramid)
-
-    def lidar_features(self, points_m: NDArray[np.floating], levels: Levels) -> LidarFeatures:
-        """`encode_sweep` of points whose features at strides 4, 8 and 16 are known: its slow part is left out.
-
-        Raises ValueError where they are not those of so many voxels.
-        """
-        sweep = voxelise(points_m, self.device)
-        return self._lidar_features(sweep, LidarPyramid.of_levels(sweep, levels))
-
-    def _lidar_features(self, sweep: VoxelisedSweep, pyramid: LidarPyramid) -> LidarFeatures:
-        encoding = self.union_pe_func
+        pyramid: LidarPyramid = self.pure_model.backbone.point.sparse_3d[0](sweep)
         return LidarFeatures(
-            stride4=pyramid.stride4,
-            stride8=pyramid.stride8,
+            stride4=decoder.conv_s0_pts(pyramid.stride4),
+            stride8=decoder.conv_s1_pts(pyramid.stride8),
             stride16=pyramid.stride16,
             positions_m=pyramid.positions_m,
-            sine=encoding.lidar_sine(pyramid.positions_m)[None],
-            shared=encoding.shared_of_positions(pyramid.positions_m)[None],
+            positions=self.union_pe_func.positions(pyramid.positions_m)[None],
             sweep=sweep,
             mixing=point_mixing(sweep.positions, pyramid.stride4.cells),
         )
@@ -236,7 +212,7 @@ class Sam4D(nn.Module):
         rotation = torch.tensor(current_SE3_past.rotation).to(place.lidar_positions_m)
         translation_m = torch.tensor(current_SE3_past.translation_m).to(place.lidar_positions_m)
         lidar_m = place.lidar_positions_m @ rotation.T + translation_m
-        camera_positions = frame.camera.sine.bfloat16().float() + encoding.shared_of_rays(place.rays.moved(current_SE3_past))
+        camera_positions = frame.camera.grid.sine.bfloat16().float() + encoding.shared_of_rays(place.rays.moved(current_SE3_past))
         lidar_positions = encoding.lidar_sine(lidar_m).bfloat16().float() + encoding.shared_of_positions(lidar_m)
         positions = torch.cat([camera_positions, lidar_positions[None]], dim=1) + self.maskmem_tpos_enc[RECENT_FRAMES - t_pos]
         return Remembered.placed(torch.cat([memory.camera, memory.lidar], dim=1).float(), positions)

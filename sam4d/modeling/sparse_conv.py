@@ -62,14 +62,19 @@ class Cells:
         if len(coordinates) and int(coordinates.abs().max()) >= CELL_LIMIT:
             raise ValueError(f"coordinates below {CELL_LIMIT} cells expected, found {int(coordinates.abs().max())}")
         self.coordinates = coordinates
-        sorted_keys, order = torch.sort(_pack(coordinates), stable=True)
-        is_last = torch.ones_like(sorted_keys, dtype=torch.bool)
-        is_last[:-1] = sorted_keys[1:] != sorted_keys[:-1]
-        self._keys = sorted_keys[is_last]
-        self._last_row = order[is_last]
-        self._distinct_of_row = torch.empty_like(order)
-        self._distinct_of_row[order] = is_last.cumsum(0) - is_last.to(torch.int64)
-        self._is_sorted_set = bool((order == torch.arange(len(order), device=order.device)).all()) and len(self._keys) == len(order)
+        keys = _pack(coordinates)
+        self._is_sorted_set = bool((keys[1:] > keys[:-1]).all())
+        if self._is_sorted_set:
+            self._keys = keys
+            self._last_row = self._distinct_of_row = torch.arange(len(keys), device=keys.device)
+        else:
+            sorted_keys, order = torch.sort(keys, stable=True)
+            is_last = torch.ones_like(sorted_keys, dtype=torch.bool)
+            is_last[:-1] = sorted_keys[1:] != sorted_keys[:-1]
+            self._keys = sorted_keys[is_last]
+            self._last_row = order[is_last]
+            self._distinct_of_row = torch.empty_like(order)
+            self._distinct_of_row[order] = is_last.cumsum(0) - is_last.to(torch.int64)
         self._distinct_cells: Cells | None = None
         self._neighbours: dict[int, tuple[TapRows, ...]] = {}
         self._coarser: dict[int, CoarserCells] = {}
@@ -130,6 +135,12 @@ class Cells:
         if stride not in self._coarser:
             self._coarser[stride] = self._find_coarser(stride)
         return self._coarser[stride]
+
+    def know_coarser(self, stride: int, coarser: CoarserCells) -> None:
+        """What `coarser` found of the same cells before, so that it need not be found again. Raises ValueError where cells recur."""
+        if not self._is_sorted_set:
+            raise ValueError("distinct cells, sorted by (x, y, z), expected")
+        self._coarser[stride] = coarser
 
     def kept(self, key: Hashable, make: Callable[[], KeptT]) -> KeptT:
         """What another way of computing needs of these cells: made once, kept as long as they are."""

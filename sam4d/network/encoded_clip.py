@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sam4d.frame_store import total
+from sam4d.frame_store import Kept, together
 from sam4d.geometry import SE3, BoolArray
-from sam4d.modeling.encoded_frame import CameraFeatures, EncodedFrame, Levels, LidarFeatures
+from sam4d.modeling.encoded_frame import CameraFeatures, CameraGrid, EncodedFrame, Levels, LidarFeatures
 from sam4d.modeling.mask_selection import ABSENT_LOGIT
 from sam4d.modeling.sam4d import Sam4D
 from sam4d.network.kept_apart import keep_apart
 from sam4d.network.stored_features import GreyImage, StoredFeatures
+from sam4d.network.stored_sweep import StoredSweep
 from sam4d.structures import Camera, Clip, Float32Array, Frame, InputError, UInt8Array
 
 FirstT = TypeVar("FirstT")
@@ -55,19 +56,31 @@ class FrameOfClip:
     points of the sweep, metres, LiDAR frame, on the CPU. finite: which rows of the sweep they are.
     """
 
-    def __init__(self, network: Network, frame: Frame, where: str, cameras: Mapping[str, Camera]) -> None:
+    def __init__(
+        self, network: Network, frame: Frame, where: str, cameras: Mapping[str, Camera], grids: MutableMapping[str, CameraGrid]
+    ) -> None:
+        """grids: of the clip's cameras, as far as they are known; others are added."""
         self._network = network
         self._frame = frame
         self._where = where
+        self._grids = grids
+        self._stored = network.features.find_sweep(frame.load_sweep, cameras)
         self._lidar: LidarFeatures | None = None
+        self._has_voxels_apart = False
         self._passes: dict[str, EncodedFrame] = {}
         self._lock = threading.Lock()
         self._seen: dict[str, BoolArray] = {}
         self.cameras = cameras
         self.camera_names = tuple(frame.load_images)
-        points_m = frame.load_sweep().points_m
-        self.finite: BoolArray = np.asarray(np.isfinite(points_m).all(axis=1))
-        self.points_m: Float32Array = points_m[self.finite]
+        self.finite: BoolArray
+        self.points_m: Float32Array
+        if self._stored is not None:
+            self.finite, self.points_m = self._stored.finite, self._stored.points_m
+            self._seen |= self._stored.seen
+        else:
+            points_m = frame.load_sweep().points_m
+            self.finite = np.asarray(np.isfinite(points_m).all(axis=1))
+            self.points_m = points_m[self.finite]
         self.world_SE3_lidar = frame.world_SE3_lidar or SE3.identity()
 
     def encoded(self, camera: str) -> EncodedFrame:
@@ -77,40 +90,72 @@ class FrameOfClip:
         """
         with self._lock:
             if camera not in self._passes:
-                levels = self._network.features.find("image", self._load_image(camera))
-                # Outside of threads, for it may be that it cannot be read.
-                image = self._image(camera) if levels is None else None
-                if self._lidar is None:
-                    swept, features = self._network.both(self._encode_sweep, lambda: self._encode_camera(camera, image, levels))
-                    keep_apart((swept, features))
-                    self._lidar = swept
-                else:
-                    swept, features = self._lidar, self._encode_camera(camera, image, levels)
-                    keep_apart(features)
-                self._passes[camera] = EncodedFrame(features, swept, self.world_SE3_lidar)
+                levels, swept = self._encode(camera)
+                grid = self._grid(camera)
+                self._passes[camera] = EncodedFrame(CameraFeatures(*levels, grid, self.cameras[camera]), swept, self.world_SE3_lidar)
             return self._passes[camera]
 
-    def keep(self) -> int | None:
+    def to_remember(self, camera: str) -> EncodedFrame:
+        """The pass of one camera, `encoded`, with the voxels of the sweep's points: of a stored sweep they are found when first needed."""
+        encoded = self.encoded(camera)
+        with self._lock:
+            if not self._has_voxels_apart:
+                encoded.lidar.sweep.find_levels()
+                keep_apart(encoded.lidar.sweep)
+                self._has_voxels_apart = True
+        return encoded
+
+    def keep(self) -> Kept | None:
         """Have the network's store hold what all passes need; see `frame_store.keep`."""
         features, first = self._network.features, next(iter(self.cameras))
-        kept = [features.keep("sweep", self._frame.load_sweep, lambda: self.encoded(first).lidar.levels)]
-        kept += [features.keep("image", self._load_image(name), self._camera_levels(name)) for name in self.cameras]
-        return total(kept)
 
-    def _camera_levels(self, camera: str) -> Callable[[], Levels]:
-        return lambda: self.encoded(camera).camera.levels
+        def stored_sweep() -> StoredSweep:
+            return StoredSweep.of(self.encoded(first).lidar, self.finite, {name: self.seen(name) for name in self.cameras})
 
-    def _encode_camera(self, camera: str, image: UInt8Array | None, levels: Levels | None) -> CameraFeatures:
+        def levels_of(camera: str) -> Callable[[], Levels]:
+            return lambda: self.encoded(camera).camera.levels
+
+        def grid_of(camera: str) -> Callable[[], CameraGrid]:
+            return lambda: self._grid(camera)
+
+        kept = [features.keep_sweep(self._frame.load_sweep, self.cameras, stored_sweep)]
+        kept += [features.keep_image(self._load_image(name), levels_of(name)) for name in self.cameras]
+        kept += [features.keep_grid(camera, grid_of(name)) for name, camera in self.cameras.items()]
+        return together(kept)
+
+    def _encode(self, camera: str) -> tuple[Levels, LidarFeatures]:
+        """Image and sweep, of which the store or an earlier pass may know one or both; what is computed lies apart."""
         model = self._network.model
-        if levels is None:
+        levels = self._network.features.find_image(self._load_image(camera))
+        if self._lidar is None and self._stored is not None:
+            self._lidar = self._stored.lidar(model.device)
+        if levels is not None and self._lidar is not None:
+            return levels, self._lidar
+        # Outside of threads, for it may be that it cannot be read.
+        image = self._image(camera) if levels is None else None
+        if self._lidar is None:
+            swept, seen = self._network.both(self._encode_sweep, lambda: model.look_at(image) if image is not None else None)
+            keep_apart((swept, seen))
+            self._lidar, self._has_voxels_apart = swept, True
+        else:
             assert image is not None
-            levels = model.look_at(image)
-        return model.camera_features(levels, self.cameras[camera])
+            seen = model.look_at(image)
+            keep_apart(seen)
+        found = levels or seen
+        assert found is not None
+        return found, self._lidar
+
+    def _grid(self, camera: str) -> CameraGrid:
+        calibration = self.cameras[camera]
+        if camera not in self._grids:
+            grid = self._network.features.find_grid(calibration)
+            if grid is None:
+                grid = self._network.model.camera_grid(calibration)
+                keep_apart(grid)
+            self._grids[camera] = grid
+        return self._grids[camera]
 
     def _encode_sweep(self) -> LidarFeatures:
-        levels = self._network.features.find("sweep", self._frame.load_sweep)
-        if levels is not None:
-            return self._network.model.lidar_features(self.points_m, levels)
         try:
             return self._network.model.encode_sweep(self.points_m)
         except InputError as error:
@@ -162,6 +207,7 @@ class EncodedClip:
         self._network = network
         self._most = most
         self._frames: OrderedDict[int, FrameOfClip] = OrderedDict()
+        self._grids: dict[str, CameraGrid] = {}
         self._point_counts: dict[int, int] = {}
 
     def cameras(self, frame_index: int) -> dict[str, Camera]:
@@ -173,7 +219,8 @@ class EncodedClip:
         if frame_index not in self._frames:
             while len(self._frames) >= self._most:
                 self._frames.popitem(last=False)
-            frame = FrameOfClip(self._network, self.clip.frames[frame_index], f"frame {frame_index}", self.cameras(frame_index))
+            cameras = self.cameras(frame_index)
+            frame = FrameOfClip(self._network, self.clip.frames[frame_index], f"frame {frame_index}", cameras, self._grids)
             self._frames[frame_index] = frame
             self._point_counts[frame_index] = len(frame.finite)
         self._frames.move_to_end(frame_index)

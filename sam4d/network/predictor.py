@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sam4d.checkpoint import Checkpoint, check_fits, digest_of, read_checkpoint
-from sam4d.frame_store import FrameStore
+from sam4d.frame_store import FrameStore, Kept
 from sam4d.modeling.sam4d import Sam4D
 from sam4d.modeling.spconv_taps import use_spconv
 from sam4d.network.encoded_clip import EncodedClip
@@ -83,7 +83,7 @@ class NetworkPredictor:
         self._digest = read.digest
         self._threads = torch.get_num_threads()
         how = f"{self.device.type}, {sparse_convolution}, {'compiled' if compiled else 'as it is'}"
-        self.features = StoredFeatures(store, f"network features 1, {self.version}, {how}", self.device)
+        self.features = StoredFeatures(store, f"network features 2, {self.version}, {how}", self.device)
 
     @property
     def version(self) -> str:
@@ -93,7 +93,7 @@ class NetworkPredictor:
         kind = self.device.type
         return NetworkSession(self, EncodedClip(self, clip, FRAMES_KEPT[kind]), MEMORY_BYTES[kind])
 
-    def prewarm(self, clip: Clip, frame_index: int) -> int | None:
+    def prewarm(self, clip: Clip, frame_index: int) -> Kept | None:
         """See `predictor.PrewarmingPredictor.prewarm`.
 
         Raises:

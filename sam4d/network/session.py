@@ -182,7 +182,7 @@ class NetworkSession:
             for frame_index in sorted(known.waiting):
                 frame = self._encoded.frame(frame_index)
                 passes = known.waiting[frame_index].passes
-                known.settle(frame_index, {name: model.remember(frame.encoded(name), decoded) for name, decoded in passes.items()})
+                known.settle(frame_index, {name: model.remember(frame.to_remember(name), decoded) for name, decoded in passes.items()})
 
     def _fill_the_way(self, model: Sam4D, object_id: int, frame_index: int, reverse: bool) -> None:
         """Follow an object over the frames before this one that it was never followed over, or where that was forgotten."""
@@ -227,7 +227,7 @@ class NetworkSession:
         """Before the work is shared out, so that it is done with all processors."""
         frame = self._encoded.frame(frame_index)
         for camera in sorted({camera for each in due for camera in each.recalls}):
-            frame.encoded(camera)
+            frame.to_remember(camera)
 
     def _carry(self, model: Sam4D, due: Sequence[_Following], frame_index: int) -> dict[int, FrameAnswer]:
         """The objects' answers on the frame, and what is remembered of them."""
@@ -383,7 +383,7 @@ def _remember_together(model: Sam4D, frame: FrameOfClip, answers: Mapping[int, M
         members = [object_id for object_id, passes in answers.items() if camera in passes]
         for first in range(0, len(members), OBJECTS_AT_ONCE):
             batch = members[first : first + OBJECTS_AT_ONCE]
-            together = model.remember(frame.encoded(camera), Decoded.join([answers[object_id][camera] for object_id in batch]))
+            together = model.remember(frame.to_remember(camera), Decoded.join([answers[object_id][camera] for object_id in batch]))
             keep_apart((together.camera, together.lidar))
             for index, object_id in enumerate(batch):
                 memories[object_id][camera] = together.of_object(index)

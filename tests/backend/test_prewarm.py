@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from backend.settings import Settings
 from converters.exports import write_sequence
 from converters.sequences import open_sequence
 from converters.tasks import TaskWindow, build_task_data
+from sam4d.predictor import Session
 from sam4d.simulation import SyntheticDrive
 from sam4d.structures import Clip, InputError
 
@@ -67,6 +69,24 @@ def test_it_ends_before_frames_drive_out_one_another(drive: Path, settings: Sett
     assert len(done.outcomes) == 2
     assert done.is_full
     assert not done.failed
+
+
+class SharingPredictor:
+    """Every frame takes 10 bytes of its own and 90 that all share."""
+
+    version = "sharing"
+
+    def open(self, clip: Clip) -> Session:
+        raise NotImplementedError
+
+    def prewarm(self, clip: Clip, frame_index: int) -> Mapping[str, int]:
+        return {f"frame {frame_index}": 10, "calibration": 90}
+
+
+def test_what_frames_share_is_counted_once(drive: Path) -> None:
+    outcomes = list(prewarm({str(drive): [0, 1, 2]}, SharingPredictor(), open_sequence, ROOM))
+    assert [outcome.kept_bytes for outcome in outcomes] == [100, 10, 10]
+    assert len(list(prewarm({str(drive): [0, 1, 2, 3]}, SharingPredictor(), open_sequence, 210))) == 3
 
 
 def test_what_fails_is_said_and_the_others_are_prepared(drive: Path, settings: Settings) -> None:
