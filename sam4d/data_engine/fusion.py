@@ -12,6 +12,7 @@ from scipy.sparse import coo_matrix, csc_matrix, csr_matrix, triu
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from sam4d.data_engine.large_structures import held_shares
 from sam4d.data_engine.masklet_source import MaskletSource
 from sam4d.data_engine.pixel_voxels import pixel_voxels
 from sam4d.data_engine.reconstruction import Reconstruction
@@ -35,7 +36,8 @@ class FusionSettings:
     of an object. least_low: of the sweeps that hit a voxel as low as the ground, those that must take it for an object's. claim_share: of
     the votes for the track with most of a sensor's votes on a voxel, those with which another track claims it as well. turns_share: of the
     smaller masklet's voxels, those that two masklets of the sweeps must share to be one object although a sweep shows them side by side.
-    least_score: of an object that nothing but the engine's own masks shows.
+    least_score, most_held: of an object that nothing but the engine's own masks shows, its score, and of its voxels those that touch
+    something larger.
     """
 
     least_share: float = 0.4
@@ -48,6 +50,7 @@ class FusionSettings:
     claim_share: float = 0.5
     turns_share: float = 0.5
     least_score: float = 0.3
+    most_held: float = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +135,8 @@ def fuse(
     """Masklets of different cameras and times that share voxels become one object; each voxel goes to the object with most of its votes.
 
     Args:
-        own_masks: the images' masks were made from the sweeps' masklets. Then what has the same number is one object, and what they hardly
-            agree on from frame to frame is none.
+        own_masks: the images' masks were made from the sweeps' masklets. Then what has the same number is one object, and nobody but the
+            scene says what is none: what they hardly agree on from frame to frame, and pieces of trees and houses.
     """
     settings = settings or FusionSettings()
     objects = _joined(votes, settings, own_masks)
@@ -165,10 +168,12 @@ def fuse(
             continue
         pieces[index] = np.sort(voxels)
     scores = _scores(scene, votes, pieces, in_sweeps, in_images)
+    if own_masks:
+        pieces = {index: voxels for index, voxels in pieces.items() if scores[index] >= settings.least_score}
+        held = held_shares(scene, list(pieces.values()))
+        pieces = {index: voxels for (index, voxels), share in zip(pieces.items(), held, strict=True) if share <= settings.most_held}
     fused = []
     for index, voxels in pieces.items():
-        if own_masks and scores[index] < settings.least_score:
-            continue
         tracks = tuple(votes.tracks[member] for member in objects[index])
         labels = [label for sensor, track in tracks if sensor != LIDAR and (label := source.label_of(sensor, track))]
         label = max(set(labels), key=labels.count) if labels else ""

@@ -67,6 +67,15 @@ def test_what_stands_under_something_is_an_object_all_the_same() -> None:
     assert len(objects) == 2
 
 
+def test_a_piece_of_something_larger_is_no_object() -> None:
+    """A hedge of which one metre was found; nothing else of it was."""
+    hedge = [block((8.0, y, -1.0)) for y in (-6.0, -4.8, -3.6, -2.4)]
+    _, objects = fused([*hedge, block((8.0, 4.0, -1.0))], [1, 4], own_masks=True)
+    assert [fused.tracks for fused in objects] == [(("lidar", 5),)]
+    _, objects = fused([*hedge, block((8.0, 4.0, -1.0))], [1, 4], own_masks=False)
+    assert len(objects) == 2
+
+
 def test_what_all_sweeps_agree_on_has_a_high_score() -> None:
     _, objects = fused([block((8.0, 4.0, -1.0))], [0], own_masks=True)
     assert objects[0].score > 0.9
