@@ -62,5 +62,5 @@ def _pieces(keys: Int64Array) -> Int64Array:
             ones.append(np.flatnonzero(beside >= 0))
             others.append(beside[ones[-1]])
     rows, columns = np.concatenate(ones), np.concatenate(others)
-    graph = coo_matrix((np.ones(len(rows), dtype=np.bool_), (rows, columns)), shape=(len(keys), len(keys)))
+    graph = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(keys), len(keys)))
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
