@@ -71,6 +71,11 @@ def choose_label(kind: Kind, labels: Sequence[str]) -> str:
     """
     if not labels:
         raise ValueError("a project has at least one label")
+    return label_of_kind(kind, labels) or labels[0]
+
+
+def label_of_kind(kind: Kind, labels: Sequence[str]) -> str | None:
+    """The project's own label for a kind as `choose_label` says, None where it has neither one that fits nor an "Object"."""
     for candidate in (kind, *_NEIGHBOURS[kind], "object"):
         for label in labels:
             if label.strip().lower() in _WORDS[candidate]:
@@ -78,7 +83,7 @@ def choose_label(kind: Kind, labels: Sequence[str]) -> str:
         for label in labels:
             if kind_of_label(label) == candidate:
                 return label
-    return labels[0]
+    return None
 
 
 def kind_of_label(label: str) -> Kind | None:

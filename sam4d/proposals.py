@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from sam4d.geometric.clusters import Cluster, find_clusters
 from sam4d.geometric.ego_motion import estimate_ego_motion
 from sam4d.geometric.scene import FrameScene, prepare_frame
 from sam4d.geometry import SE3, BoolArray, Float64Array
-from sam4d.object_kinds import Kind, choose_label, kind_of_size
+from sam4d.object_kinds import Kind, choose_label, kind_of_size, label_of_kind
 from sam4d.predictor import Session
 from sam4d.structures import Clip, FrameMasks, Masklet, ObjectMasks
 
@@ -60,8 +60,11 @@ class _Chain:
         return len(self.clusters) > 3 and net > max(1.0, MOVING_M_PER_FRAME * len(self.clusters))
 
 
-def propose_objects(clip: Clip, most: int = MOST_PROPOSALS, on_frame: Callable[[int], None] | None = None) -> list[Proposal]:
-    """The `most` best objects of a clip, best first, numbered from 1. The clip's frames are prepared one after the other.
+def propose_objects(
+    clip: Clip, most: int = MOST_PROPOSALS, on_frame: Callable[[int], None] | None = None, unwanted: Collection[Kind] = ()
+) -> list[Proposal]:
+    """The `most` best objects of a clip that are of no unwanted kind, best first, numbered from 1. The clip's frames are prepared one
+    after the other.
 
     `on_frame` is called with each frame's index when it is done.
     """
@@ -80,7 +83,7 @@ def propose_objects(clip: Clip, most: int = MOST_PROPOSALS, on_frame: Callable[[
         before = scene
         if on_frame is not None:
             on_frame(frame_index)
-    return _best(finished + chains, point_counts, most)
+    return _best(finished + chains, point_counts, most, unwanted)
 
 
 def propose_masklets(
@@ -101,7 +104,9 @@ def propose_masklets(
     clip = session.clip
     steps = 3 * len(clip)
     report = progress or (lambda done, total: None)
-    proposals = propose_objects(clip, most, lambda frame_index: report(frame_index + 1, steps))
+    # A project that has no word for signs does not want them, and its other labels would be wrong.
+    unwanted: frozenset[Kind] = frozenset() if label_of_kind("pole", labels) is not None else frozenset({"pole"})
+    proposals = propose_objects(clip, most, lambda frame_index: report(frame_index + 1, steps), unwanted)
     first_id = max(session.object_ids, default=0) + 1
     proposals = [replace(proposal, object_id=first_id + k) for k, proposal in enumerate(proposals)]
     proposals = _confirmed(session, proposals)
@@ -219,7 +224,7 @@ def _costs(chains: list[_Chain], expected_m: Float64Array, clusters: list[Cluste
     return np.asarray(np.minimum(0.7 * distance + 0.3 * size + 0.3 * tall, 1.0) + (distance > 1))
 
 
-def _best(chains: list[_Chain], point_counts: Sequence[int], most: int) -> list[Proposal]:
+def _best(chains: list[_Chain], point_counts: Sequence[int], most: int, unwanted: Collection[Kind]) -> list[Proposal]:
     frame_count = len(point_counts)
     least = min(3, frame_count)
     rated: list[tuple[float, Kind, Cluster]] = []
@@ -229,6 +234,8 @@ def _best(chains: list[_Chain], point_counts: Sequence[int], most: int) -> list[
             continue
         persistence = len(chain.clusters) / max(least, chain.clusters[-1].frame_index - chain.clusters[0].frame_index + 1)
         kind = _kind(chain)
+        if kind in unwanted:
+            continue
         nearness = 1 - 0.3 * min(1.0, float(np.hypot(*best.center_m)) / 60)
         looks = float(np.mean([cluster.plausibility for cluster in chain.clusters])) + (0.25 if chain.moves else 0.0)
         rated.append((float(np.clip(looks * (0.5 + 0.5 * persistence) * nearness, 0.01, 1.0)), kind, best))
@@ -247,9 +254,8 @@ def _kind(chain: _Chain) -> Kind:
     shorter = float(np.percentile([cluster.shorter_m for cluster in chain.clusters], 75))
     height = float(np.percentile([cluster.height_m for cluster in chain.clusters], 75))
     kind = kind_of_size(longer, shorter, height)
+    usual = Counter(cluster.kind for cluster in chain.clusters).most_common(1)[0][0]
     # Nobody on foot does 4 m/s.
     if kind == "pedestrian" and chain.moves and float(np.hypot(*chain.velocity_m)) > 0.4:
         return "cyclist"
-    if kind in ("object", "pole"):
-        return Counter(cluster.kind for cluster in chain.clusters).most_common(1)[0][0]
-    return kind
+    return usual if kind in ("object", "pole") or usual == "pole" else kind

@@ -12,6 +12,7 @@ from scipy.sparse import coo_matrix, csc_matrix, csr_matrix, triu
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from sam4d.data_engine.large_structures import held_shares
 from sam4d.data_engine.masklet_source import MaskletSource
 from sam4d.data_engine.pixel_voxels import pixel_voxels
 from sam4d.data_engine.reconstruction import Reconstruction
@@ -33,7 +34,10 @@ class FusionSettings:
     those that two masklets must share to be one object. gap_m, gap_per_metre: voxels of one object hang together over gaps of this length,
     longer ones far from the sensor. least_piece: of an object's votes, what a piece that hangs apart must have to be kept. least_voxels:
     of an object. least_low: of the sweeps that hit a voxel as low as the ground, those that must take it for an object's. claim_share: of
-    the votes for the track with most of a sensor's votes on a voxel, those with which another track claims it as well.
+    the votes for the track with most of a sensor's votes on a voxel, those with which another track claims it as well. turns_share: of the
+    smaller masklet's voxels, those that two masklets of the sweeps must share to be one object although a sweep shows them side by side.
+    least_score, most_held: of an object that nothing but the engine's own masks shows, its score, and of its voxels those that touch
+    something larger.
     """
 
     least_share: float = 0.4
@@ -44,6 +48,9 @@ class FusionSettings:
     least_voxels: int = 3
     least_low: float = 0.5
     claim_share: float = 0.5
+    turns_share: float = 0.5
+    least_score: float = 0.3
+    most_held: float = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +135,8 @@ def fuse(
     """Masklets of different cameras and times that share voxels become one object; each voxel goes to the object with most of its votes.
 
     Args:
-        own_masks: the images' masks were made from the sweeps' masklets. Then what has the same number is one object.
+        own_masks: the images' masks were made from the sweeps' masklets. Then what has the same number is one object, and nobody but the
+            scene says what is none: what they hardly agree on from frame to frame, and pieces of trees and houses.
     """
     settings = settings or FusionSettings()
     objects = _joined(votes, settings, own_masks)
@@ -160,6 +168,10 @@ def fuse(
             continue
         pieces[index] = np.sort(voxels)
     scores = _scores(scene, votes, pieces, in_sweeps, in_images)
+    if own_masks:
+        pieces = {index: voxels for index, voxels in pieces.items() if scores[index] >= settings.least_score}
+        held = held_shares(scene, list(pieces.values()))
+        pieces = {index: voxels for (index, voxels), share in zip(pieces.items(), held, strict=True) if share <= settings.most_held}
     fused = []
     for index, voxels in pieces.items():
         tracks = tuple(votes.tracks[member] for member in objects[index])
@@ -170,7 +182,11 @@ def fuse(
 
 
 def _joined(votes: Votes, settings: FusionSettings, own_masks: bool) -> list[list[int]]:
-    """Masklets by object: those that share most first, never two that one image shows side by side."""
+    """Masklets by object: those that share most first, never two that one image shows side by side.
+
+    Two of the sweeps that take the same voxels, now the one and now the other, are one object that was found twice, or a piece of it and
+    the whole, however a single sweep parts them: objects that stand side by side do not share places over the frames.
+    """
     claims = _claims(votes, settings)
     sizes = np.asarray(claims.sum(axis=1)).ravel()
     # Only masklets that share voxels make pairs: of thousands, each meets few.
@@ -183,9 +199,12 @@ def _joined(votes: Votes, settings: FusionSettings, own_masks: bool) -> list[lis
         by_number.setdefault(track if own_masks else (sensor, track), []).append(index)
     group = {index: members for members in by_number.values() for index in members}
     shown = {id(members): set().union(*(votes.shown[index] for index in members)) for members in by_number.values()}
-    for one, other in zip(shared.row[same].tolist(), shared.col[same].tolist(), strict=True):
+    is_sweep = [sensor == LIDAR for sensor, _ in votes.tracks]
+    for pair in same:
+        one, other = int(shared.row[pair]), int(shared.col[pair])
         first, second = group[one], group[other]
-        if first is second or not shown[id(first)].isdisjoint(shown[id(second)]):
+        by_turns = is_sweep[one] and is_sweep[other] and share[pair] >= settings.turns_share
+        if first is second or not (by_turns or shown[id(first)].isdisjoint(shown[id(second)])):
             continue
         first.extend(second)
         shown[id(first)] |= shown[id(second)]

@@ -25,6 +25,9 @@ road user at one is looked at again with the next."""
 
 FEWEST_POINTS = 12
 
+LEAST_SIGN_M = 0.9
+"""Signs, cones and barriers stand as high as a child; what is lower is mostly plants and kerbs."""
+
 
 @dataclass(frozen=True, eq=False)
 class Cluster:
@@ -92,8 +95,12 @@ def _cluster(frame_index: int, rows: NDArray[np.int64], points_m: Float64Array, 
     longer, shorter = max(sides), min(sides)
     top = float(np.partition(points_m[:, 2], -1 - len(points_m) // 100)[-1 - len(points_m) // 100])
     kind = kind_of_size(longer, shorter, top)
+    if kind == "pole":
+        return None
+    if kind == "object" and longer < 1.3 and LEAST_SIGN_M < top < 1.2:
+        kind = "pole"
     # What was cut off at the top is a tree or a building.
-    if kind in ("object", "pole") or low[2] > 1.0 or top > highest_m - 0.15:
+    if kind == "object" or low[2] > 1.0 or top > highest_m - 0.15:
         return None
     plausibility = _plausibility(kind, points_m, longer, shorter, top)
     if plausibility <= 0:

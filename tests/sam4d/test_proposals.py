@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 
 from converters.sequences import open_sequence, read_cuboid_labels
 from sam4d import LIDAR, MaskPrompt, build_predictor
-from sam4d.object_kinds import Kind
+from sam4d.object_kinds import Kind, label_of_kind
 from sam4d.proposals import choose_label, propose_masklets, propose_objects
 from sam4d.simulation import SyntheticDrive
+from tests.sam4d.geometric.street import Box, street_clip
 
 
 @pytest.mark.parametrize(
@@ -32,6 +34,11 @@ from sam4d.simulation import SyntheticDrive
 )
 def test_a_kind_gets_the_projects_own_label(kind: Kind, labels: list[str], expected: str) -> None:
     assert choose_label(kind, labels) == expected
+
+
+@pytest.mark.parametrize(("labels", "expected"), [(["Car", "Sign"], "Sign"), (["Car", "Object"], "Object"), (["Car", "Person"], None)])
+def test_a_project_may_have_no_word_for_a_kind(labels: list[str], expected: str | None) -> None:
+    assert label_of_kind("pole", labels) == expected
 
 
 def test_a_project_without_labels_is_refused() -> None:
@@ -89,6 +96,17 @@ def test_masklets_join_the_sessions_objects(small_drive: SyntheticDrive) -> None
         for k, cuboid in masklet.cuboids.items():
             points = clip.frames[k].load_sweep().points_m[masklet.masks[k].lidar_mask]
             assert cuboid.contains(points, 0.5).mean() > 0.7
+
+
+def test_a_sign_is_proposed_where_the_project_has_a_word_for_it() -> None:
+    clip = street_clip({"sign": Box((12.0, 3.0), (0.7, 0.5, 1.0)), "kerb": Box((12.0, -3.0), (0.7, 0.5, 0.6))})[0]
+    clip = replace(clip, frames=clip.frames * 3)
+    (proposal,) = propose_objects(clip)
+    assert proposal.kind == "pole"
+    assert propose_objects(clip, unwanted={"pole"}) == []
+    session = build_predictor("geometric").open(clip)
+    assert [masklet.label for masklet in propose_masklets(session, ["Car", "Sign"])] == ["Sign"]
+    assert propose_masklets(build_predictor("geometric").open(clip), ["Car", "Person"]) == []
 
 
 @pytest.mark.slow
