@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sam4d.data_engine.reconstruction import Body, Reconstruction, reconstruct
+from sam4d.data_engine.bodies import Body
+from sam4d.data_engine.reconstruction import Reconstruction, reconstruct
 from sam4d.data_engine.voxels import rows_of, voxel_keys
 from sam4d.geometry import SE3
 from sam4d.simulation import SyntheticDrive
