@@ -4,8 +4,8 @@
     python benchmarks/data_engine.py --frames 10 20 40 --azimuths 2770      # about 168 thousand points a sweep: does time grow with frames?
 
 Image masks: a fifth missing, the others eroded, dilated or shifted by 3 pixels. "Projected" gives each frame's points the masks that they
-fall on. "Ghosts": of the moving objects, those that left more than 20 voxels in the static scene. Seconds are the processor's, those of the steps between one report of progress and the next; memory is the most since the start,
-the simulation included.
+fall on. "Ghosts": of the moving objects, those that left more than 20 voxels in the static scene. Seconds are the processor's, those of the
+steps between one report of progress and the next; memory is the most since the start, the simulation included.
 """
 
 from __future__ import annotations

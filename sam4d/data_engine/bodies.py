@@ -91,13 +91,14 @@ def _has_left(track: Body, clip: Clip, ranges: Sequence[SweepRanges]) -> bool:
     if net_m < min(MOVING_M, track.cuboids[first].size_lwh_m[0]):
         return False
     empty, filled = 0, 0
-    for there, then in permutations({first, frames[len(frames) // 2], last}, 2):
+    compared = {first, frames[len(frames) // 2], last} if net_m >= MOVING_M else {first, last}
+    for there, then in permutations(compared, 2):
         points_m = clip.frames[there].load_sweep().points_m
         inside = points_m[track.cuboids[there].contains(points_m)]
         places_m = clip.lidar_SE3_lidar(then, there).apply(inside)
         empty += int(ranges[then].seen_empty(places_m).sum())
         filled += int(ranges[then].seen_filled(places_m).sum())
-    # A long vehicle that goes a little way leaves little empty; what goes a little way and is shorter leaves all of it.
+    # A long vehicle that goes a little way leaves little empty; what is shorter than its way leaves all of it.
     wanted = EMPTIED_SHARE * min(1.0, net_m / track.cuboids[first].size_lwh_m[0]) if net_m >= MOVING_M else LEFT_SHARE
     return empty >= max(LEAST_EMPTIED, wanted * (empty + filled))
 

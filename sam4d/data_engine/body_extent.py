@@ -22,9 +22,7 @@ MOST_WITNESSES = 10
 """Other sweeps that are asked whether a place is empty."""
 
 
-def with_what_moves_along(
-    bodies: Sequence[Body], clip: Clip, ranges: Sequence[SweepRanges], margin_m: float
-) -> tuple[Body, ...]:
+def with_what_moves_along(bodies: Sequence[Body], clip: Clip, ranges: Sequence[SweepRanges], margin_m: float) -> tuple[Body, ...]:
     """Bodies that also have the points that go along with them.
 
     A track may be that of a truck's cab alone, its cuboid that of a car, or turned a little too far. What goes along hangs together with
@@ -67,7 +65,7 @@ def _going_along(
     empty, filled = np.zeros(len(free_rows), dtype=np.int64), np.zeros(len(free_rows), dtype=np.int64)
     for then in _witnesses(frame_index, len(clip)):
         places_m = clip.lidar_SE3_lidar(then, frame_index).apply(points_m[free_rows])
-        # Where the body is itself then, nobody sees what stands there.
+        # What fills a place where the body is itself then is the body.
         elsewhere = ~_around(body.cuboids[then], places_m) if then in body.cuboids else np.ones(len(places_m), dtype=np.bool_)
         empty += ranges[then].seen_empty(places_m)
         filled += elsewhere & ranges[then].seen_filled(places_m)
@@ -84,9 +82,9 @@ def _around(cuboid: Cuboid, points_m: NDArray[np.floating]) -> BoolArray:
     near = np.zeros(len(points_m), dtype=np.bool_)
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero((np.abs(points_m[:, :2] - np.array(cuboid.center_m[:2])) < 2.5 * length).all(axis=1))
-    x, y, z = np.abs(cuboid.lidar_SE3_cuboid.inverse().apply(points_m[rows])).T
-    z = cuboid.lidar_SE3_cuboid.inverse().apply(points_m[rows])[:, 2]
-    near[rows] = (x < 1.5 * length) & (y < width / 2 + length) & (z > OFF_GROUND_M - height / 2) & (z < height / 2 + ABOVE_M)
+    x, y, z = cuboid.lidar_SE3_cuboid.inverse().apply(points_m[rows]).T
+    beside = (np.abs(x) < 1.5 * length) & (np.abs(y) < width / 2 + length)
+    near[rows] = beside & (z > OFF_GROUND_M - height / 2) & (z < height / 2 + ABOVE_M)
     return near
 
 

@@ -201,7 +201,8 @@ def _named(masklet: Masklet, followed: Mapping[str, int], source: MaskletSource)
 def _bodies(
     filled: Sequence[Masklet], found: Sequence[Masklet], alone: Sequence[Masklet], more: Mapping[int, Mapping[int, Rows]], clip: Clip
 ) -> tuple[Body, ...]:
-    """Cuboids are fitted anew where it was another object on many frames, or has another name; else a frame that images fill lies between its neighbours."""
+    """Cuboids are fitted anew where it was another object on many frames, or has another name; else a frame that images fill lies between
+    its neighbours."""
     refitted = [*(after for after, before in zip(filled, found, strict=True) if _was_another(after, before)), *alone]
     fitted = {
         masklet.object_id: {frame: cuboid for frame, cuboid in enumerate(cuboids) if cuboid is not None}
