@@ -16,7 +16,7 @@ from sam4d.data_engine.voxels import rows_of, voxel_keys
 from sam4d.geometry import SE3
 from sam4d.structures import Clip, Cuboid, Frame, Sweep
 
-FRAMES, STEP_M = 5, 3.0
+FRAMES, STEP_M = 5, 1.8
 
 
 def upright(x_m: float, low_y_m: float, high_y_m: float, low_z_m: float, high_z_m: float, spacing_m: float = 0.1) -> NDArray[np.float32]:
@@ -33,7 +33,7 @@ POST = upright(11.5, -1.0, -0.5, -1.0, 1.0)
 
 def parts(step: int) -> dict[str, NDArray[np.float32]]:
     """A truck that goes along y, 10 m ahead: its cab, and the box 0.4 m behind it, higher than the cab."""
-    y_m = STEP_M * step - 6
+    y_m = STEP_M * step
     cab, box = upright(10.0, y_m - 1, y_m + 1, -1.0, 1.0), upright(10.0, y_m - 5, y_m - 1.4, -1.0, 2.0)
     return {"cab": cab, "box": box, "wall": WALL, "post": POST, "ground": GROUND}
 
@@ -51,7 +51,7 @@ def clip() -> Clip:
 
 def cab() -> Body:
     """The track of the cab alone, its cuboid that of a car."""
-    return Body(1, {step: Cuboid((10.0, STEP_M * step - 7, -0.25), (4.0, 2.0, 2.5), np.pi / 2) for step in range(FRAMES)})
+    return Body(1, {step: Cuboid((10.0, STEP_M * step - 1, -0.25), (4.0, 2.0, 2.5), np.pi / 2) for step in range(FRAMES)})
 
 
 def test_a_body_takes_what_hangs_together_with_it_and_is_gone_with_it(clip: Clip) -> None:
