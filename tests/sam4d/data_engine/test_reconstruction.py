@@ -32,7 +32,8 @@ def net_m(drive: SyntheticDrive, object_id: int) -> float:
 def test_what_moves_is_a_body_and_what_stands_is_none(street: SyntheticDrive, scene: Reconstruction) -> None:
     bodies = {body.object_id for body in scene.bodies}
     assert bodies
-    assert all(net_m(street, object_id) > 1 for object_id in bodies)
+    # A second is enough for a pedestrian to leave its place.
+    assert all(net_m(street, object_id) > 0.6 for object_id in bodies)
     seen_well = {
         masklet.object_id
         for masklet in street.masklets
