@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sam4d.data_engine.bodies import Body
 from sam4d.data_engine.fusion import FusedObject, count_votes, fuse
-from sam4d.data_engine.reconstruction import Body, Reconstruction, reconstruct
+from sam4d.data_engine.reconstruction import Reconstruction, reconstruct
 from sam4d.data_engine.transfer import masklets_of
 from sam4d.predictor import build_predictor
 from sam4d.proposals import propose_masklets

@@ -8,11 +8,12 @@ from functools import partial
 from typing import TypeAlias
 
 from sam4d.cuboids import fit_cuboids_together
+from sam4d.data_engine.bodies import Body
 from sam4d.data_engine.fusion import FusedObject, count_votes, fuse
 from sam4d.data_engine.kept_work import KeptWork, NothingKept
 from sam4d.data_engine.masklet_source import KnownMasklets, MaskletSource
 from sam4d.data_engine.pose_check import check_poses
-from sam4d.data_engine.reconstruction import Body, reconstruct
+from sam4d.data_engine.reconstruction import reconstruct
 from sam4d.data_engine.scene import voxel_scene
 from sam4d.data_engine.tracks_in_images import follow_in_images
 from sam4d.data_engine.transfer import masklets_of

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam4d.cuboids import fit_cuboids_together
+from sam4d.data_engine.bodies import Body, carried_on
 from sam4d.data_engine.masklet_source import MaskletSource
-from sam4d.data_engine.reconstruction import Body, carried_on
 from sam4d.geometric.connectivity import connected_groups
 from sam4d.geometric.scene import FrameScene, prepare_frame
 from sam4d.geometry import BoolArray
+from sam4d.object_kinds import kind_of_label
 from sam4d.structures import Clip, Cuboid, Masklet, ObjectMasks
 
 CameraTrack: TypeAlias = tuple[str, int]
@@ -33,6 +34,8 @@ LOST_SHARE = 0.25
 """Of an object's points that a camera sees: with fewer on its track's mask it has lost it."""
 COMPANION_FRAMES = 0.5
 """Of the frames between the first and the last on which an object holds another track too: with more they were followed as one."""
+LOST_FRAMES = 4
+"""After so many, what an object goes on as must be on its track's mask on some frame."""
 CHANGED_FRAMES = 0.25
 """Of an object's frames: with more of them lost to others or found by images, its cuboids were fitted to something else."""
 LARGE_PIECE = 0.25
@@ -87,7 +90,7 @@ def follow_in_images(
     follower: dict[CameraTrack, tuple[int, int]] = {}
     for masklet in found:
         tracks_followed = _followed(looks[masklet.object_id])
-        kept.append(_one_track(masklet, looks[masklet.object_id], tracks_followed))
+        kept.append(_named(_one_track(masklet, looks[masklet.object_id], tracks_followed), tracks_followed, source))
         for camera, track in tracks_followed.items():
             points = sum(look.own.get(track, 0) for look in looks[masklet.object_id] if look.camera == camera)
             follower[camera, track] = max(follower.get((camera, track), (0, 0)), (points, masklet.object_id))
@@ -154,12 +157,15 @@ def _one_track(masklet: Masklet, looks: Sequence[_Look], followed: Mapping[str, 
     """An object found in the sweeps on the frames on which it is its own track's, and that alone."""
     companions: dict[CameraTrack, list[int]] = {}
     gone: set[int] = set()
+    seen: set[int] = set()
     for look in looks:
         own_track = followed.get(look.camera)
         if own_track is None:
             continue
         if look.is_elsewhere(own_track):
             gone.add(look.frame_index)
+        elif look.leading == own_track:
+            seen.add(look.frame_index)
         for track in look.held:
             if track != own_track:
                 companions.setdefault((look.camera, track), []).append(look.frame_index)
@@ -167,14 +173,36 @@ def _one_track(masklet: Masklet, looks: Sequence[_Look], followed: Mapping[str, 
         between = {frame for frame in masklet.masks if frames[0] <= frame <= frames[-1]}
         if len(frames) >= max(LEAST_FRAMES, COMPANION_FRAMES * len(between)):
             gone |= between
+    if seen:
+        stretches = _stretches(sorted(masklet.masks.keys() - gone))
+        gone.update(*(stretch for stretch in stretches if seen.isdisjoint(stretch)))
     masks = {frame: each for frame, each in masklet.masks.items() if frame not in gone}
     return replace(masklet, masks=masks, cuboids={frame: cuboid for frame, cuboid in masklet.cuboids.items() if frame in masks})
+
+
+def _stretches(frames: Sequence[int]) -> list[list[int]]:
+    """Frames, ascending, cut where an object was lost for long: it may have been found again as another."""
+    stretches: list[list[int]] = []
+    for frame in frames:
+        if stretches and frame - stretches[-1][-1] < LOST_FRAMES:
+            stretches[-1].append(frame)
+        else:
+            stretches.append([frame])
+    return stretches
+
+
+def _named(masklet: Masklet, followed: Mapping[str, int], source: MaskletSource) -> Masklet:
+    """By what its images call it, where that is another kind of thing: points show little of a truck that comes ahead."""
+    names = Counter(source.label_of(camera, track) for camera, track in followed.items())
+    kinds = [name for name, _ in names.most_common() if kind_of_label(name)]
+    return replace(masklet, label=kinds[0]) if kinds and kind_of_label(kinds[0]) != kind_of_label(masklet.label) else masklet
 
 
 def _bodies(
     filled: Sequence[Masklet], found: Sequence[Masklet], alone: Sequence[Masklet], more: Mapping[int, Mapping[int, Rows]], clip: Clip
 ) -> tuple[Body, ...]:
-    """Cuboids are fitted anew where it was another object on many frames; else a frame that images fill lies between its neighbours."""
+    """Cuboids are fitted anew where it was another object on many frames, or has another name; else a frame that images fill lies between
+    its neighbours."""
     refitted = [*(after for after, before in zip(filled, found, strict=True) if _was_another(after, before)), *alone]
     fitted = {
         masklet.object_id: {frame: cuboid for frame, cuboid in enumerate(cuboids) if cuboid is not None}
@@ -197,6 +225,8 @@ def _bodies(
 
 
 def _was_another(after: Masklet, before: Masklet) -> bool:
+    if after.label != before.label:
+        return True
     lost = [frame for frame in before.masks if frame not in after.cuboids]
     gained = [frame for frame in after.masks if frame not in after.cuboids]
     return len({*lost, *gained}) > CHANGED_FRAMES * len(after.masks)

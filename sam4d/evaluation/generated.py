@@ -1,4 +1,5 @@
-"""How good masklets without a click are, where the truth is exact: against the points, between the sensors, and beside plain projection."""
+"""How good masklets without a click are, where the truth is exact: against the points, between the sensors, and beside plain projection;
+and how free of trails the scene is that they come from."""
 
 from __future__ import annotations
 
@@ -8,15 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sam4d.data_engine.voxels import rows_of, voxel_keys
 from sam4d.geometric.scene import FrameScene
 from sam4d.geometry import BoolArray
 from sam4d.simulation.drive import SyntheticDrive
 from sam4d.simulation.worn_masklets import WornMasklets
-from sam4d.structures import CameraMasks, Masklet
+from sam4d.structures import CameraMasks, Masklet, VoxelScene
 
 LEAST_POINTS = 30
 """Of an object on the frame that shows most of it in the cameras."""
 LEAST_CROSS_POINTS = 20
+MOVING_M = 1.0
+"""Net motion of an object that counts as moving."""
+MOST_GHOSTS = 20
+"""Voxels that a moving object may leave in the static scene."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,48 @@ def judge_generated(drive: SyntheticDrive, masklets: Sequence[Masklet], source: 
             if object_id in camera_ious:
                 camera.append(camera_ious[object_id])
     return GeneratedFigures(len(point_ious), _mean(point_ious), _mean(projected_ious), _mean(cross), _mean(camera))
+
+
+@dataclass(frozen=True)
+class Haunting:
+    """How many objects move, and how many of them left more than `MOST_GHOSTS` voxels in the static scene, above the ground."""
+
+    haunting: int
+    moving: int
+
+    def __str__(self) -> str:
+        return f"{self.haunting} of {self.moving}"
+
+
+def count_haunting(drive: SyntheticDrive, scene: VoxelScene) -> Haunting:
+    """Look for what moving objects left in the scene of a drive, whose origin is that of the drive's first frame."""
+    left = ghost_voxels(drive, scene)
+    return Haunting(sum(voxels > MOST_GHOSTS for voxels in left.values()), len(left))
+
+
+def ghost_voxels(drive: SyntheticDrive, scene: VoxelScene) -> dict[int, int]:
+    """{moving object: voxels of the static scene, above the ground, in which it has points on some frame}."""
+    static = voxel_keys((scene.static.cells[~scene.static.is_ground] + 0.5) * scene.voxel_m, scene.voxel_m)
+    static.sort()
+    left = {}
+    for masklet in drive.masklets:
+        if not _moves(drive, masklet):
+            continue
+        points_m = [
+            drive.clip.lidar_SE3_lidar(0, frame_index).apply(drive.clip.frames[frame_index].load_sweep().points_m[masks.lidar_mask])
+            for frame_index, masks in masklet.masks.items()
+        ]
+        keys = np.unique(voxel_keys(np.concatenate(points_m), scene.voxel_m))
+        left[masklet.object_id] = int((rows_of(keys, static) >= 0).sum())
+    return left
+
+
+def _moves(drive: SyntheticDrive, masklet: Masklet) -> bool:
+    ends = [
+        drive.clip.lidar_SE3_lidar(0, frame_index).apply(np.array(masklet.cuboids[frame_index].center_m))
+        for frame_index in (min(masklet.cuboids), max(masklet.cuboids))
+    ]
+    return float(np.linalg.norm((ends[1] - ends[0])[:2])) > MOVING_M
 
 
 class _Counts:

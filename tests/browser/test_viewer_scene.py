@@ -14,8 +14,9 @@ from backend.derived_files import VIEWER_CLIP
 from backend.placed_scenes import SCENES, place_scene
 from converters.scene_ply import object_rgb
 from converters.tasks import parse_task_data
+from sam4d.data_engine.bodies import Body
 from sam4d.data_engine.fusion import FusedObject
-from sam4d.data_engine.reconstruction import Body, reconstruct
+from sam4d.data_engine.reconstruction import reconstruct
 from sam4d.data_engine.scene import voxel_scene
 from sam4d.simulation import SyntheticDrive
 from sam4d.structures import Masklet, VoxelScene

@@ -7,8 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sam4d.data_engine.reconstruction import Body, Reconstruction, reconstruct
+from sam4d.data_engine.bodies import Body
+from sam4d.data_engine.reconstruction import Reconstruction, reconstruct
+from sam4d.data_engine.scene import voxel_scene
 from sam4d.data_engine.voxels import rows_of, voxel_keys
+from sam4d.evaluation.generated import count_haunting, ghost_voxels
 from sam4d.geometry import SE3
 from sam4d.simulation import SyntheticDrive
 from sam4d.structures import Clip, Cuboid, Frame, Sweep
@@ -29,7 +32,8 @@ def net_m(drive: SyntheticDrive, object_id: int) -> float:
 def test_what_moves_is_a_body_and_what_stands_is_none(street: SyntheticDrive, scene: Reconstruction) -> None:
     bodies = {body.object_id for body in scene.bodies}
     assert bodies
-    assert all(net_m(street, object_id) > 1 for object_id in bodies)
+    # A second is enough for a pedestrian to leave its place.
+    assert all(net_m(street, object_id) > 0.6 for object_id in bodies)
     seen_well = {
         masklet.object_id
         for masklet in street.masklets
@@ -75,6 +79,19 @@ def test_every_point_near_enough_finds_a_voxel_at_its_place(street: SyntheticDri
         place[there] = places_m
         known = voxels >= 0
         assert np.abs(place[voxels[known]] - points_m[known]).max() < scene.settings.voxel_m * np.sqrt(3)
+
+
+def test_the_haunting_of_a_scene_is_counted(street: SyntheticDrive, scene: Reconstruction) -> None:
+    smeared = reconstruct(street.clip, [], replace(scene.settings, least_empty=10**6))
+    clean, haunted = (count_haunting(street, voxel_scene(each, [])) for each in (scene, smeared))
+    assert (
+        clean.moving
+        == haunted.moving
+        == sum(len(masklet.masks) > 1 and net_m(street, masklet.object_id) > 1 for masklet in street.masklets)
+    )
+    assert clean.haunting <= 0.05 * clean.moving < haunted.haunting
+    left = ghost_voxels(street, voxel_scene(scene, []))
+    assert left == {object_id: ghosts(street, scene, object_id) for object_id in left}
 
 
 def frame(points_m: np.ndarray, x_m: float) -> Frame:  # type: ignore[type-arg]

@@ -89,6 +89,28 @@ def test_frames_on_which_it_holds_two_go() -> None:
     assert sorted(followed.masklets[0].masks) == [0, 1, 6, 7]
 
 
+def test_where_it_was_lost_for_long_images_say_whether_it_is_the_same() -> None:
+    found = masklet({frame: (1,) if frame == 0 else (0,) for frame in (0, 5, 6, 7)})
+    # On frame 0 both masks are missing: nothing says that it is another there, and nothing that it is the same.
+    missing = Plates({0: (OWN_TRACK, OTHER_TRACK)})
+    assert sorted(follow_in_images([found], clip(), missing).masklets[0].masks) == [5, 6, 7]
+    confirmed = masklet(dict.fromkeys((0, 5, 6, 7), (0,)))
+    assert sorted(follow_in_images([confirmed], clip(), Plates()).masklets[0].masks) == [0, 5, 6, 7]
+
+
+def test_what_its_images_call_by_another_name_gets_that_and_cuboids_of_its_size() -> None:
+    class Truck(Plates):
+        def label_of(self, camera: str, track: int) -> str:
+            return "Truck"
+
+    found = masklet(dict.fromkeys(range(FRAMES), (0,)))
+    for source, label, longer in ((Plates(), "Car", False), (Truck(), "Truck", True)):
+        followed = follow_in_images([found], clip(), source)
+        body = next(body for body in followed.bodies if body.object_id == 1)
+        assert followed.masklets[0].label == label
+        assert (max(body.cuboids[0].size_lwh_m) > 5) == longer
+
+
 def test_a_mask_that_is_missing_proves_nothing() -> None:
     found = masklet(dict.fromkeys(range(FRAMES), (0,)))
     followed = follow_in_images([found], clip(), Plates({2: (OWN_TRACK,), 5: (OWN_TRACK, OTHER_TRACK)}))
