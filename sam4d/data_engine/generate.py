@@ -25,7 +25,7 @@ from sam4d.structures import LIDAR, Clip, Masklet, ObjectMasks, VoxelScene
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with (step, done, total)."""
 
-VERSION = "data-engine-0.1.0"
+VERSION = "data-engine-0.2.0"
 
 MOST_OBJECTS = 150
 

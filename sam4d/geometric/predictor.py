@@ -18,7 +18,7 @@ from sam4d.geometry import SE3, BoolArray
 from sam4d.session import TrackingSession, empty_masks
 from sam4d.structures import LIDAR, Clip, MaskPrompt, ObjectMasks, Prompt
 
-VERSION = "geometric-0.1.0"
+VERSION = "geometric-0.2.0"
 
 SCENES_KEPT = 6
 """Prepared frames held at once: the clicked one and its surroundings. One with three full-HD images takes about 30 MB."""

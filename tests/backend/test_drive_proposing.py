@@ -52,7 +52,7 @@ def test_objects_keep_their_ids_over_the_tasks_and_a_drive_is_labelled_once(smal
                 assert (masks.lidar_mask == exact.masks[first + frame_index].lidar_mask).all()
         assert {region["meta"]["sam4d"]["version"] for region in proposed.regions} == {proposer.version}  # type: ignore[index]
     assert len(engine.asked) == 1
-    assert proposer.version == "data-engine-0.1.0-geometric-0.1.0"
+    assert proposer.version == "data-engine-0.2.0-geometric-0.2.0"
 
 
 def test_what_is_wrong_with_a_drive_is_wrong_with_its_tasks_alone(small_drive: SyntheticDrive, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_a_projects_drives_are_labelled_as_a_whole(
     )
     assert list(work.glob("preannotate-*/*/frames-000000/labelled"))
 
-    version = "data-engine-0.1.0-geometric-0.1.0"
+    version = "data-engine-0.2.0-geometric-0.2.0"
     tasks = client.tasks(project)
     assert client.predicted_tasks(project, version) == {task.task_id for task in tasks[:2]}
     # The windows share frames 1 and 2, and what they say of them is the same.
@@ -85,4 +85,4 @@ def test_a_projects_drives_are_labelled_as_a_whole(
     assert code == 0
     assert all(outcome["objects"] for outcome in outcomes)
     assert not list(work.iterdir())
-    assert client.predicted_tasks(project, "data-engine-0.1.0-per-frame-geometric-0.1.0") == {task.task_id for task in tasks}
+    assert client.predicted_tasks(project, "data-engine-0.2.0-per-frame-geometric-0.2.0") == {task.task_id for task in tasks}
