@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from converters.label_config import LabelConfig
 from converters.regions import Region, masklet_to_regions
+from converters.task_score import task_score
 from converters.tasks import TaskWindow
 from sam4d.predictor import Predictor
 from sam4d.proposals import propose_masklets
@@ -26,8 +25,8 @@ class ProposedRegions:
 
     @property
     def score(self) -> float:
-        """The mean over the objects; 0 where there are none."""
-        return float(np.mean([masklet.score for masklet in self.masklets])) if self.masklets else 0.0
+        """How sure the proposals are, 0 to 1 (`converters.task_score`)."""
+        return task_score(self.masklets, self.regions)
 
 
 class Proposer(Protocol):
