@@ -17,16 +17,15 @@ from sam4d.structures import Clip, Masklet
 
 @dataclass(frozen=True, eq=False)
 class ProposedRegions:
-    """What is posted for a task. `left_out`: objects that were found, too, but would have been too much for the page."""
+    """What is posted for a task.
+
+    score: how sure it is, 0 to 1 (`converters.task_score`). left_out: objects that were found, too, but would have been too much for the page.
+    """
 
     masklets: tuple[Masklet, ...]
     regions: tuple[Region, ...]
+    score: float
     left_out: int
-
-    @property
-    def score(self) -> float:
-        """How sure the proposals are, 0 to 1 (`converters.task_score`)."""
-        return task_score(self.masklets, self.regions)
 
 
 class Proposer(Protocol):
@@ -97,4 +96,5 @@ def best_regions(found: Sequence[Masklet], window: TaskWindow, clip: Clip, versi
             break
         masklets.append(masklet)
         regions += added
-    return ProposedRegions(tuple(masklets), tuple(regions), len(found) - len(masklets))
+    score = task_score(masklets, regions, clip)
+    return ProposedRegions(tuple(masklets), tuple(regions), score, len(found) - len(masklets))
