@@ -19,7 +19,8 @@ from sam4d.structures import Clip, Masklet
 class ProposedRegions:
     """What is posted for a task.
 
-    score: how sure it is, 0 to 1 (`converters.task_score`). left_out: objects that were found, too, but would have been too much for the page.
+    score: how sure it is, 0 to 1 (`converters.task_score`). left_out: objects that were found, too, but would have been too much for the
+    page.
     """
 
     masklets: tuple[Masklet, ...]

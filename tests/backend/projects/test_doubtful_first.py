@@ -69,10 +69,9 @@ def test_the_label_stream_serves_the_lowest_score_first(
 def test_the_data_manager_orders_by_score_and_labels_in_that_order(
     client: LabelStudioClient, project: Project, scored: list[int], label_studio: LabelStudioServer
 ) -> None:
-    listed = label_studio.client.tasks.list(project=project.project_id, query=json.dumps(BY_SCORE))
-    assert [task.id for task in listed] == scored
-    listed = label_studio.client.tasks.list(project=project.project_id, query=json.dumps({"ordering": ["-tasks:predictions_score"]}))
-    assert [task.id for task in listed] == scored[::-1]
+    for column, expected in (("tasks:predictions_score", scored), ("-tasks:predictions_score", scored[::-1])):
+        listed: Any = label_studio.client.tasks.list(project=project.project_id, query=json.dumps({"ordering": [column]}))
+        assert [task.id for task in listed] == expected
 
     # Whatever the project's own order is.
     label_studio.client.projects.update(project.project_id, sampling="Sequential sampling")
