@@ -18,8 +18,8 @@ DOUBTFUL_SHARE = 0.25
 """Of a task's objects: the most doubtful ones, which make its score. Many easy ones do not hide them."""
 
 NOTHING_FOUND = 0.5
-"""The score of a task without objects. Nothing says whether its frames are empty or everything was missed. A look at it is short, so it comes
-before all but the worst (those of simulated streets have 0.6 to 0.85)."""
+"""The score of a task without objects. Nothing says whether its frames are empty or everything was missed. A look at it is short, so it
+comes before all but the worst (those of simulated streets have 0.6 to 0.85)."""
 
 JUMP_M = 0.5
 
