@@ -132,7 +132,9 @@ def _add_projects(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     preannotate.add_argument(
         "--masks-per-task", type=_positive, metavar="N", help="the best objects, up to N masks (default: SAM4D_MASKS_PER_TASK, else 60)"
     )
-
+    preannotate.add_argument(
+        "--doubtful-first", action="store_true", help="Label Studio then serves the tasks by their prediction's score, the lowest first"
+    )
     preannotate.add_argument("--per-frame", action="store_true", help="for the data engine: each frame by itself, without ego poses")
     preannotate.add_argument(
         "--cluster", metavar="local|ray://HOST:PORT", help="many tasks at once, on the cores or GPUs of this machine or of a Ray cluster"

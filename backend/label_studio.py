@@ -177,6 +177,11 @@ class LabelStudioClient:
         with self._asking(f"project {project.title!r}"):
             self._sdk.projects.update(project.project_id, model_version=model_version, show_collab_predictions=True)
 
+    def serve_doubtful_first(self, project: Project) -> None:
+        """The label stream goes by the score of the shown predictions, the lowest first; no menu of Label Studio's can choose that."""
+        with self._asking(f"project {project.title!r}"):
+            self._sdk.projects.update(project.project_id, sampling="Uncertainty sampling")
+
     def ensure_local_files(self, project: Project, folder: str, title: str) -> None:
         """Lets the project's members read the files below a folder of Label Studio's document root."""
         with self._asking(f"the Local Files storage {folder}"):

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from converters.label_config import LabelConfig
 from converters.regions import Region, masklet_to_regions
+from converters.task_score import task_score
 from converters.tasks import TaskWindow
 from sam4d.predictor import Predictor
 from sam4d.proposals import propose_masklets
@@ -18,16 +17,16 @@ from sam4d.structures import Clip, Masklet
 
 @dataclass(frozen=True, eq=False)
 class ProposedRegions:
-    """What is posted for a task. `left_out`: objects that were found, too, but would have been too much for the page."""
+    """What is posted for a task.
+
+    score: how sure it is, 0 to 1 (`converters.task_score`). left_out: objects that were found, too, but would have been too much for the
+    page.
+    """
 
     masklets: tuple[Masklet, ...]
     regions: tuple[Region, ...]
+    score: float
     left_out: int
-
-    @property
-    def score(self) -> float:
-        """The mean over the objects; 0 where there are none."""
-        return float(np.mean([masklet.score for masklet in self.masklets])) if self.masklets else 0.0
 
 
 class Proposer(Protocol):
@@ -98,4 +97,5 @@ def best_regions(found: Sequence[Masklet], window: TaskWindow, clip: Clip, versi
             break
         masklets.append(masklet)
         regions += added
-    return ProposedRegions(tuple(masklets), tuple(regions), len(found) - len(masklets))
+    score = task_score(masklets, regions, clip)
+    return ProposedRegions(tuple(masklets), tuple(regions), score, len(found) - len(masklets))

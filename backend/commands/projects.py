@@ -119,6 +119,8 @@ def run_preannotate(arguments: argparse.Namespace, settings: Settings) -> int:
                         client, project, cluster.propose_all, cluster.version, resume=resume, most_waiting=2 * cluster.count
                     )
                     outcomes = _follow(posted, len(client.tasks(project)), masks_per_task, progress)
+            if arguments.doubtful_first:
+                client.serve_doubtful_first(project)
         except KeyboardInterrupt:
             complain("the same command with --resume goes on with it")
             raise
