@@ -108,7 +108,7 @@ def reconstruct(
     moving = with_what_moves_along(moving_bodies(clip, tracks, ranges), clip, ranges, settings.body_margin_m)
     bodies = tuple(carried_on(body, clip) for body in moving)
     parts: list[list[tuple[Int64Array, BoolArray]]] = [[] for _ in range(len(bodies) + 1)]
-    standing_hits = [np.zeros(0, dtype=np.int64) for _ in clip.frames]
+    standing_hits: list[Int64Array] = [np.zeros(0, dtype=np.int64) for _ in clip.frames]
     for frame_index, frame in enumerate(clip.frames):
         scene = FrameScene(frame, frame_index)
         near = scene.valid & (np.hypot(scene.points_m[:, 0], scene.points_m[:, 1]) < settings.reach_m)
