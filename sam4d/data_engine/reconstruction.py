@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sam4d.data_engine.bodies import Body, bodies_of_points, carried_on, moving_bodies
 from sam4d.data_engine.body_extent import with_what_moves_along
+from sam4d.data_engine.passing import hit_in_passing
 from sam4d.data_engine.visibility import SweepRanges
 from sam4d.data_engine.voxels import Float32Array, Int64Array, rows_of, voxel_centers, voxel_keys
 from sam4d.geometric.scene import FrameScene
@@ -107,6 +108,7 @@ def reconstruct(
     moving = with_what_moves_along(moving_bodies(clip, tracks, ranges), clip, ranges, settings.body_margin_m)
     bodies = tuple(carried_on(body, clip) for body in moving)
     parts: list[list[tuple[Int64Array, BoolArray]]] = [[] for _ in range(len(bodies) + 1)]
+    standing_hits: list[Int64Array] = [np.zeros(0, dtype=np.int64) for _ in clip.frames]
     for frame_index, frame in enumerate(clip.frames):
         scene = FrameScene(frame, frame_index)
         near = scene.valid & (np.hypot(scene.points_m[:, 0], scene.points_m[:, 1]) < settings.reach_m)
@@ -122,10 +124,14 @@ def reconstruct(
             unique, inverse, count = np.unique(keys, return_inverse=True, return_counts=True)
             on_ground = np.bincount(inverse, weights=scene.is_ground[rows], minlength=len(unique)) * 2 > count
             parts[index].append((unique, on_ground))
+            if not index:
+                standing_hits[frame_index] = unique
         report(len(clip) + frame_index + 1, 3 * len(clip))
     merged = [_merged(part) for part in parts]
     keys, is_ground, hits = merged[0]
-    kept = ~_carved(clip, voxel_centers(keys, settings.voxel_m), hits, is_ground, ranges, settings, report)
+    centers_m = voxel_centers(keys, settings.voxel_m)
+    kept = ~_carved(clip, centers_m, hits, is_ground, ranges, settings, report)
+    kept[~is_ground] &= ~hit_in_passing(clip, keys[~is_ground], centers_m[~is_ground], standing_hits, bodies, ranges)
     merged[0] = keys[kept], is_ground[kept], hits[kept]
     sizes = [len(part[0]) for part in merged]
     return Reconstruction(
