@@ -156,13 +156,14 @@ class Settings:
 
 
 def prepare_ray(*, alone: bool) -> None:
-    """What Ray reads from this process's environment when it is first imported: that it tells its makers nothing.
+    """What Ray reads from this process's environment: that it tells its makers nothing, and leaves Python's `print` as it is.
 
     Args:
         alone: it will be started here, for this process only. Then it listens on the loopback address and nowhere else, and only to who
             has the token: whoever can talk to a Ray can run programs on it.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_TQDM_PATCH_PRINT"] = "0"
     if alone:
         os.environ["RAY_enable_metrics_collection"] = "0"  # noqa: SIM112  # Ray's own spelling
         os.environ["RAY_AUTH_MODE"] = "token"

@@ -103,6 +103,7 @@ def test_key_frames_are_copied_interpolated_and_fitted_again(viewer: ViewerPage,
 
     viewer.show_frame(0)
     viewer.press("Shift+f")
+    viewer.frame.wait_for_function("() => !document.querySelector('.cell').className.includes('by-hand')")
     viewer.wait_until_idle()
     again = viewer.cuboid(0)
     assert again is not None
