@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -109,8 +109,13 @@ def engine_keeps_up(task: OpenTask, object_id: int) -> Iterator[None]:
         raise
 
 
-def take_over(task: OpenTask, labelled: LabelledObject, found: Mapping[int, ObjectMasks], version: str) -> Answer:
+def take_over(
+    task: OpenTask, labelled: LabelledObject, found: Mapping[int, ObjectMasks], version: str, fitted: Collection[int] = ()
+) -> Answer:
     """The object with the masks found becomes the task's own; what must be shown of it.
+
+    Args:
+        fitted: frames whose cuboid is shown even if it is as before: who asked may have changed it since without saying so.
 
     Raises:
         InputError: it would be one object too many.
@@ -124,7 +129,8 @@ def take_over(task: OpenTask, labelled: LabelledObject, found: Mapping[int, Obje
     task.last_touched = object_id
 
     # One size for all frames: cuboids change on frames, too, that were not looked at.
-    refitted = [frame for frame, cuboid in labelled.masklet.cuboids.items() if frame not in found and before.cuboids.get(frame) != cuboid]
+    cuboids = labelled.masklet.cuboids
+    refitted = [frame for frame in cuboids if frame not in found and (frame in fitted or before.cuboids.get(frame) != cuboids[frame])]
     regions = masklet_to_regions(
         labelled.masklet,
         task.window,
@@ -137,7 +143,7 @@ def take_over(task: OpenTask, labelled: LabelledObject, found: Mapping[int, Obje
     lost = [frame_index for frame_index in sorted(found) if _shows_less(labelled.masklet, before, frame_index)]
     if lost:
         regions += blank_regions(masklet_to_regions(before, task.window, task.clip, version, lost), regions)
-    return Answer(object_id, remember(task, regions, object_id), labelled.masklet.score, tuple(sorted(found)))
+    return Answer(object_id, remember(task, regions, object_id, fitted), labelled.masklet.score, tuple(sorted(found)))
 
 
 def regions_of(labelled: LabelledObject, task: OpenTask, version: str) -> list[Region]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,11 +104,14 @@ def take_viewer_edits(
         task.objects[object_id].masklet = replace(task.objects[object_id].masklet, label=labels[object_id])
 
 
-def remember(task: OpenTask, results: Sequence[dict[str, Any]], object_id: int) -> list[dict[str, Any]]:
+def remember(task: OpenTask, results: Sequence[dict[str, Any]], object_id: int, sent_anyway: Collection[int] = ()) -> list[dict[str, Any]]:
     """Note what is answered, to know it again when a draft shows it, and in the regions what a restart must know.
 
     `meta.sam4d.content` tells a brush that a person changed from one that stands as answered; `meta.sam4d.prompted` tells the frames
     that a person clicked from those that were followed.
+
+    Args:
+        sent_anyway: frames whose regions do not stay out.
 
     Returns:
         What must be sent. A region that a draft has shown just so stays out: a person may have changed it since without our knowing,
@@ -125,7 +128,7 @@ def remember(task: OpenTask, results: Sequence[dict[str, Any]], object_id: int) 
         if _frame_index(result) in prompted:
             notes["prompted"] = True
         answer = _digest(json.dumps([result["value"], notes], sort_keys=True).encode())
-        if not history.stands(content) or history.answer != answer:
+        if _frame_index(result) in sent_anyway or not history.stands(content) or history.answer != answer:
             changed.add(result.get("id"))
         history.add(content)
         history.answer = answer

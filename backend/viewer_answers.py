@@ -35,7 +35,7 @@ def answer_viewer(task: OpenTask, request: ViewerRequest, version: str, seconds:
         labelled = _known(task, action.object_id)
         for frame_index in action.frames:
             labelled.cuboids_by_hand.pop(frame_index, None)
-        return take_over(task, labelled, {}, version)
+        return take_over(task, labelled, {}, version, fitted=action.frames)
     if isinstance(action, ReadRequest):
         return _read(task, action, version)
     return answer_prompt(task, action, version, seconds, clock)

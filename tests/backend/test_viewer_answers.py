@@ -134,6 +134,15 @@ def test_a_moved_cuboid_counts_before_a_draft_shows_it(
     assert "by_hand" not in on(fitted, "cuboid_bev", 2)["meta"]["sam4d"]
 
 
+def test_a_cuboid_that_was_moved_unheard_is_shown_when_it_is_fitted_again(client: TestClient, project: Project) -> None:
+    first, _ = ask(client, project, **click(project, project.visible()))
+    # The draft shows what was answered; what the page changed since then it takes back together with asking.
+    fitted, _ = ask(client, project, project.draft(first), action="fit", object=1, frames=[2])
+    assert frames(fitted) == {2}
+    assert {result["type"] for result in fitted} == {"rectanglelabels", "number"}, "the masks stand"
+    assert cuboids(project, merged(first, fitted))[2] == cuboids(project, first)[2]
+
+
 def test_after_a_restart_a_cuboid_set_by_hand_is_still_one(client: TestClient, restarted: TestClient, project: Project) -> None:
     wanted = project.visible()
     first, _ = ask(client, project, **click(project, wanted))
