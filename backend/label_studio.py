@@ -145,6 +145,12 @@ class LabelStudioClient:
             titles = sorted(str(other.title) for other in listed)
         raise InputError(f"project {title!r} at {self.url}", "one of " + ", ".join(titles) if titles else "a project", "none of this title")
 
+    def project_of(self, project_id: int) -> Project:
+        """The project of that number."""
+        with self._asking(f"project {project_id}"):
+            found: Any = self._sdk.projects.get(project_id)
+            return Project(project_id, str(found.title), str(found.label_config))
+
     def create_project(self, title: str, label_config: str, *, description: str, model_version: str) -> Project:
         """A new project. Its labellers see predictions from `show_predictions_of` on, not before.
 
@@ -231,6 +237,15 @@ class LabelStudioClient:
             # As they were imported: Label Studio would put its own name for a task's files in place of s3://.
             listed: Iterable[Any] = self._sdk.tasks.list(project=project.project_id, fields="task_only", page_size=100, resolve_uri=False)
             return sorted((Task(task.id, dict(task.data)) for task in listed), key=lambda task: task.task_id)
+
+    def annotated_tasks(self, project: Project) -> list[Task]:
+        """Those of `tasks` in which somebody submitted something."""
+        with self._asking(f"the tasks of project {project.title!r}"):
+            listed: Iterable[Any] = self._sdk.tasks.list(
+                project=project.project_id, fields="all", include="id,total_annotations", page_size=100
+            )
+            annotated = {int(task.id) for task in listed if task.total_annotations}
+        return [task for task in self.tasks(project) if task.task_id in annotated] if annotated else []
 
     def add_tasks(self, project: Project, data: Sequence[Mapping[str, Any]]) -> list[int]:
         """The numbers of the new tasks. Where one request fails, the tasks of those before are taken back."""

@@ -68,7 +68,7 @@ def worker(queue: BatchQueue, server: LabelStudioInMemory) -> BatchWorker:
     def open_clip(address: str, project_id: int) -> Clip:
         return server.project.drive.clip
 
-    return BatchWorker(queue, build_predictor(), lambda: cast(LabelStudioClient, server), open_clip, 5, threading.Event(), 0.001)
+    return BatchWorker(queue, build_predictor, lambda: cast(LabelStudioClient, server), open_clip, 5, threading.Event(), 0.001)
 
 
 def states(queue: BatchQueue) -> list[tuple[int, str, int]]:
@@ -80,7 +80,7 @@ def test_tasks_are_predicted_in_their_order_and_those_gone_are_dropped(
 ) -> None:
     queue.add({2: 7, 99: 7, 1: 7})
     worker.work()
-    assert [(number, version) for number, version, _ in server.posted] == [(2, worker.predictor.version), (1, worker.predictor.version)]
+    assert [(number, version) for number, version, _ in server.posted] == [(2, worker.engine().version), (1, worker.engine().version)]
     assert all(regions for _, _, regions in server.posted)
     assert states(queue) == [(2, "done", 0), (1, "done", 0)]
 
@@ -127,7 +127,7 @@ def test_files_that_do_not_come_are_asked_for_again(worker: BatchWorker, queue: 
         return server.project.drive.clip
 
     queue.add({1: 7})
-    BatchWorker(queue, worker.predictor, worker.connect, open_clip, 5, threading.Event(), 0.001).work()
+    BatchWorker(queue, worker.engine, worker.connect, open_clip, 5, threading.Event(), 0.001).work()
     assert states(queue) == [(1, "done", 1)]
 
 
