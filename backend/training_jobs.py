@@ -20,7 +20,7 @@ JobState: TypeAlias = Literal["waiting", "running", "done", "refused", "failed",
 
 KEPT_JOBS = 50
 """Ended ones, of all projects."""
-ACTIVE = ("waiting", "running")
+ACTIVE: tuple[JobState, ...] = ("waiting", "running")
 
 JOBS = """CREATE TABLE IF NOT EXISTS jobs (
     job_id INTEGER PRIMARY KEY AUTOINCREMENT,

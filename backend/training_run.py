@@ -8,7 +8,8 @@ import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -123,7 +124,7 @@ class TrainingRun:
         about = About(
             store.engine,
             predictor.version,
-            datetime.now(UTC).isoformat(timespec="seconds"),
+            datetime.now(timezone.utc).isoformat(timespec="seconds"),
             parent_name,
             project_id,
             annotations_of(parts.training),
@@ -132,7 +133,7 @@ class TrainingRun:
             new.score,
             "better on the held-out tasks" if better else "used although it is not better",
         )
-        version = store.add(about, lambda path: shutil.copyfile(learnt, path))
+        version = store.add(about, partial(shutil.copyfile, learnt))
         shutil.rmtree(folder, ignore_errors=True)
         if store.standing().current != parent_name:
             says = f"{version.name} is better, {figures}, but another version was chosen meanwhile (sam4d checkpoint use {version.name})"

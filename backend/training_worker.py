@@ -19,7 +19,7 @@ from backend.learners import Learner, StoppedError, learner_of
 from backend.logs import configure_logging
 from backend.media import MediaReader
 from backend.settings import Settings
-from backend.training_jobs import TrainingJob, TrainingJobs, training_folder, training_jobs_of, why_no_training
+from backend.training_jobs import TrainingJob, TrainingJobs, TrainingRequest, training_folder, training_jobs_of, why_no_training
 from backend.training_run import Outcome, TrainingRun
 from sam4d.structures import InputError
 
@@ -59,13 +59,13 @@ class TrainingWorker:
             else:
                 self.jobs.put_back(job, failed=True)
 
-    def work_on(self, job: TrainingJob) -> Outcome | None:
-        """None where it was stopped or failed; the job says which, and why."""
+    def work_on(self, job: TrainingJob, request: TrainingRequest | None = None) -> Outcome | None:
+        """None where it was stopped or failed; the job says which, and why. request: in place of the job's own."""
         watch = _Watch(self.jobs, job, self.stopped, self.progress)
         new = self.jobs.changes().get(job.project_id, 0)
         logger.info("training %d of project %d begins", job.job_id, job.project_id)
         try:
-            outcome = self.run.run(job.project_id, job.request, watch.say, watch.is_stopped)
+            outcome = self.run.run(job.project_id, request or job.request, watch.say, watch.is_stopped)
         except StoppedError:
             if watch.by_request:
                 self.jobs.end(job, "stopped", "somebody stopped it; the same training goes on where it was")

@@ -133,7 +133,7 @@ class VersionStore:
         found[name].learnt_file  # noqa: B018  # says what is wrong with it
         return found[name]
 
-    def add(self, about: About, write: Callable[[Path], None]) -> Version:
+    def add(self, about: About, write: Callable[[Path], object]) -> Version:
         """A new version, which does not serve yet. `write` puts the weights or parameters at a path.
 
         Raises:
