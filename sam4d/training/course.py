@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.random import Generator, default_rng
 from torch import nn
 
 from sam4d.modeling.sam4d import Sam4D
 from sam4d.structures import InputError
 from sam4d.training.augmentation import augment
+from sam4d.training.failures import within_memory
 from sam4d.training.group import Losses
 from sam4d.training.labelled_clip import LabelledClip
 from sam4d.training.plan import TrainingPlan
@@ -76,3 +78,15 @@ class ClipCourse:
                 return sample, plans, random
         raise InputError("clips to learn from", "objects that several frames show", f"none in {TRIES} windows")
 
+
+
+def prepared(network: Sam4D, plan: TrainingPlan, device: torch.device) -> Sam4D:
+    """A copy of the network on the device, as the plan wants it computed.
+
+    Raises TrainingFailed where the device has too little memory for it.
+    """
+    with within_memory(device):
+        copy = Sam4D(network.configuration)
+        copy.load_state_dict(network.state_dict())
+        copy.checkpointed = plan.checkpointed
+        return copy.to(device)

@@ -13,9 +13,9 @@ from sam4d.checkpoint import write_checkpoint
 from sam4d.modeling.sam4d import Sam4D
 from sam4d.network.predictor import device_named
 from sam4d.structures import InputError
-from sam4d.training.course import ClipCourse
+from sam4d.training.course import ClipCourse, prepared
 from sam4d.training.distributed import run_in_processes
-from sam4d.training.failures import within_memory, writing
+from sam4d.training.failures import writing
 from sam4d.training.interruption import asked_to_stop
 from sam4d.training.labelled_clip import LabelledClip
 from sam4d.training.learning_curve import CurvePoint
@@ -79,24 +79,12 @@ def train(
     course = ClipCourse(plan, training, held_out)
     with asked_to_stop(stopped) as stop:
         if processes > 1:
-            trained = run_in_processes(plan, network, course, folder, processes, device, progress, stop)
+            trained = run_in_processes(processes, device, plan, network, course, folder, progress, stop)
         else:
             trained = TrainingRun(plan, prepared(network, plan, device), course, folder).run(progress, stop)
     if trained.ending == "interrupted":
         return TrainingResult(trained.ending, trained.curve, trained.best, None)
     return TrainingResult(trained.ending, trained.curve, trained.best, _checkpoint(folder / CHECKPOINT, network, trained))
-
-
-def prepared(network: Sam4D, plan: TrainingPlan, device: torch.device) -> Sam4D:
-    """A copy of the network on the device, as the plan wants it computed.
-
-    Raises TrainingFailed where the device has too little memory for it.
-    """
-    with within_memory(device):
-        copy = Sam4D(network.configuration)
-        copy.load_state_dict(network.state_dict())
-        copy.checkpointed = plan.checkpointed
-        return copy.to(device)
 
 
 def _checkpoint(path: Path, network: Sam4D, trained: Trained) -> Path:
