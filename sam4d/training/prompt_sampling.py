@@ -84,7 +84,7 @@ def sample_plans(sample: TrainingSample, random: Generator, habits: AskingHabits
 def corrective_click(
     truth: BoolArray, answer: BoolArray, random: Generator, *, from_truth: bool = False
 ) -> tuple[tuple[int, ...], int] | None:
-    """Where to click next, uniformly among all wrong places, and the label: positive (1) where the answer lacks the place, else negative (0).
+    """Where to click next, uniformly among all wrong places, and the label: positive (1) where the answer lacks it, else negative (0).
 
     Args:
         truth, answer: bool of one shape, (H, W) or (N,).
