@@ -12,7 +12,7 @@ from torch import nn
 
 from sam4d.modeling.sam4d import Sam4D
 from sam4d.structures import InputError
-from sam4d.training.augmentation import augment
+from sam4d.training.augmentation import augment, draw_augmentation
 from sam4d.training.failures import within_memory
 from sam4d.training.group import Losses
 from sam4d.training.labelled_clip import LabelledClip
@@ -71,7 +71,7 @@ class ClipCourse:
             window = sample_window(clips, random, most_frames=self.plan.frames, most_objects=self.plan.objects)
             sample = read_window(window)
             if augmented:
-                sample = augment(sample, random)
+                sample = augment(sample, draw_augmentation(random))
             plans = sample_plans(sample, random, habits)
             # A mask given on the last frame asks for no answer.
             if any(not plan.is_mask or plan.place < len(sample) - 1 for plan in plans):
