@@ -20,6 +20,8 @@ from sam4d.modeling.point_logits import PointMixing
 
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
 DICE_SMOOTHING = 1.0
+LEAST_SHARE = 1e-4
+"""Of a cell: less than a pixel's, whatever the image."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,8 @@ def mask_losses(candidates: MaskCandidates, truth: Tensor, known: Tensor, *, amb
         known: bool (B,), false where nobody looked, or was asked.
         ambiguous: as in `select_mask`.
     """
-    logits = (candidates.logits[:, 1:] if ambiguous else candidates.logits[:, :1]).float()
-    predicted_iou = (candidates.predicted_iou[:, 1:] if ambiguous else candidates.predicted_iou[:, :1]).float()
+    asked = slice(1, None) if ambiguous else slice(1)
+    logits, predicted_iou = _wide(candidates.logits[:, asked]), _wide(candidates.predicted_iou[:, asked])
     truth = truth.to(logits)
     present = truth.amax(dim=1) > 0
     counted = (known & present).to(logits)
@@ -74,7 +76,7 @@ def mask_losses(candidates: MaskCandidates, truth: Tensor, known: Tensor, *, amb
     focal, dice = focal_loss(logits, target), dice_loss(logits, target)
     actual = actual_iou(logits.detach(), target)
     best = (weights.focal * focal + weights.dice * dice).detach().argmin(dim=1, keepdim=True)
-    presence = functional.binary_cross_entropy_with_logits(candidates.object_score.float(), present.to(logits), reduction="none")
+    presence = functional.binary_cross_entropy_with_logits(_wide(candidates.object_score), present.to(logits), reduction="none")
     return Losses(
         focal=focal.gather(1, best)[:, 0] * counted,
         dice=dice.gather(1, best)[:, 0] * counted,
@@ -115,7 +117,14 @@ def at_points(candidates: MaskCandidates, mixing: PointMixing) -> MaskCandidates
 def camera_truth(masks: BoolArray, size_px: int, device: torch.device | str = "cpu") -> Tensor:
     """Masks at the camera's own size, bool (K, H, W) -> float32 (K, size * size): which share of each cell is the object, row by row."""
     whole = torch.from_numpy(np.ascontiguousarray(masks)).to(device).float()
-    return _averaged(_averaged(whole, size_px).transpose(1, 2), size_px).transpose(1, 2).flatten(1)
+    shares = _averaged(_averaged(whole, size_px).transpose(1, 2), size_px).transpose(1, 2).flatten(1)
+    # No rounding may make an object present.
+    return torch.where(shares < LEAST_SHARE, 0, shares).clamp(max=1)
+
+
+def _wide(values: Tensor) -> Tensor:
+    """At least float32: half precision has no room for the sums."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _averaged(values: Tensor, count: int) -> Tensor:
