@@ -84,11 +84,16 @@ def train_network(lesson: Lesson) -> Path:
     from sam4d.training.plan import TrainingPlan
     from sam4d.training.trainer import train
 
-    from sam4d.checkpoint import read_network
+    from sam4d.checkpoint import check_fits, read_checkpoint
+    from sam4d.modeling.sam4d import Sam4D
 
     checkpoint = lesson.parent or lesson.settings.checkpoint
     if checkpoint is None:
         raise InputError("SAM4D_CHECKPOINT", "the network's weights to begin with", "nothing")
+    read = read_checkpoint(checkpoint)
+    network = Sam4D(read.configuration)
+    check_fits(read, network)
+    network.load_state_dict(read.tensors)
     request = lesson.request
     usual = TrainingPlan()
     plan = TrainingPlan(mode=request.mode, steps=request.steps or usual.steps, device=lesson.settings.device)
@@ -98,7 +103,7 @@ def train_network(lesson: Lesson) -> Path:
         lesson.say(f"training the network{loss}", point.step, steps)
 
     try:
-        result = train(plan, lesson.training, lesson.held_out, read_network(checkpoint), lesson.folder, progress, stopped=lesson.is_stopped)
+        result = train(plan, lesson.training, lesson.held_out, network, lesson.folder, progress, stopped=lesson.is_stopped)
     except TrainingFailed as error:
         raise InputError("training", "to come to its end", str(error)) from error
     if result.checkpoint is None:

@@ -213,7 +213,7 @@ class EncodedClip:
     def cameras(self, frame_index: int) -> dict[str, Camera]:
         """The cameras whose passes a frame has: those with an image, or the first one where there is none."""
         names = tuple(self.clip.frames[frame_index].load_images) or tuple(self.clip.cameras)[:1]
-        return {name: self.clip.cameras[name] for name in names} or {BLIND: _blind_camera(self.clip)}
+        return {name: self.clip.cameras[name] for name in names} or {BLIND: blind_camera(self.clip)}
 
     def frame(self, frame_index: int) -> FrameOfClip:
         if frame_index not in self._frames:
@@ -246,7 +246,8 @@ def fused_logits(frame: FrameOfClip, logits: Sequence[tuple[str, Tensor]]) -> Te
     return (values * weights).sum(dim=0) / weights.sum(dim=0)
 
 
-def _blind_camera(clip: Clip) -> Camera:
+def blind_camera(clip: Clip) -> Camera:
+    """The camera of the pass `BLIND`: it looks forward from the LiDAR."""
     yaw = _FORWARD_YAW_RAD[clip.forward]
     right, forward = (math.sin(yaw), -math.cos(yaw), 0.0), (math.cos(yaw), math.sin(yaw), 0.0)
     rotation = np.array([right, (0.0, 0.0, -1.0), forward]).T
