@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -18,6 +17,7 @@ from sam4d.geometric.growing import GrowthSettings
 from sam4d.geometric.motion import GateSettings
 from sam4d.geometric.registration import MatchSettings
 from sam4d.structures import InputError
+from sam4d.whole_file import write_whole
 
 BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
@@ -31,7 +31,6 @@ BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "match_m": (0.1, 0.6),
         "link_m": (0.1, 0.6),
         "gate_deviations": (1.0, 8.0),
-        "gate_slack_m": (0.1, 1.5),
     }
 )
 """Least and most of each parameter: beyond them no sensor and no street leads."""
@@ -71,9 +70,7 @@ class GeometricParameters:
     link_m: float = 0.25
     """What hangs together at such gaps is taken along with an object; farther off at wider ones."""
     gate_deviations: float = 3.0
-    """An object is looked for within so many standard deviations of where its motion leads,"""
-    gate_slack_m: float = 0.35
-    """and so much farther."""
+    """An object is looked for within so many standard deviations of where its motion leads."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -95,7 +92,7 @@ class GeometricParameters:
 
     @property
     def gate(self) -> GateSettings:
-        return GateSettings(deviations=self.gate_deviations, slack_m=self.gate_slack_m)
+        return GateSettings(deviations=self.gate_deviations)
 
     @property
     def digest(self) -> str:
@@ -144,9 +141,4 @@ def read_parameters(path: Path) -> GeometricParameters:
 
 def write_parameters(path: Path, parameters: GeometricParameters) -> None:
     """The whole file or none of it. Raises OSError: it cannot be written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(json.dumps(parameters_to_json(parameters), indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, json.dumps(parameters_to_json(parameters), indent=2) + "\n")
