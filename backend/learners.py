@@ -59,7 +59,6 @@ def search_parameters(lesson: Lesson) -> Path:
     """The geometric engine's: the best parameters within bounds, for the training clips alone."""
     from sam4d.geometric.parameters import DEFAULT_PARAMETERS, read_parameters, write_parameters
     from sam4d.training.geometric_search import search
-
     from sam4d.training.held_out import Stopped
 
     start = DEFAULT_PARAMETERS if lesson.parent is None else read_parameters(lesson.parent)
@@ -79,13 +78,12 @@ def search_parameters(lesson: Lesson) -> Path:
 
 def train_network(lesson: Lesson) -> Path:
     """The network's: from the parent's weights on."""
+    from sam4d.checkpoint import check_fits, read_checkpoint
+    from sam4d.modeling.sam4d import Sam4D
     from sam4d.training.failures import TrainingFailed
     from sam4d.training.learning_curve import CurvePoint
     from sam4d.training.plan import TrainingPlan
     from sam4d.training.trainer import train
-
-    from sam4d.checkpoint import check_fits, read_checkpoint
-    from sam4d.modeling.sam4d import Sam4D
 
     checkpoint = lesson.parent or lesson.settings.checkpoint
     if checkpoint is None:
