@@ -58,21 +58,22 @@ def learner_of(kind: EngineKind) -> Learner:
 def search_parameters(lesson: Lesson) -> Path:
     """The geometric engine's: the best parameters within bounds, for the training clips alone."""
     from sam4d.geometric.parameters import DEFAULT_PARAMETERS, read_parameters, write_parameters
-    from sam4d.training.geometric_search import search
+    from sam4d.training.geometric_search import search_parameters as search
     from sam4d.training.held_out import Stopped
 
     start = DEFAULT_PARAMETERS if lesson.parent is None else read_parameters(lesson.parent)
     try:
         found = search(
             lesson.training,
-            start=start,
+            start,
+            kept=lesson.folder / "judged.json",
             progress=lambda done, total: lesson.say("searching parameters", done, total),
             stop=lesson.is_stopped,
         )
     except Stopped:
         raise StoppedError from None
     file = lesson.folder / LEARNT_FILES["geometric"]
-    write_parameters(file, found.parameters)
+    write_parameters(file, found.best)
     return file
 
 
