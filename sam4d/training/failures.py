@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import safetensors
 import torch
+
+from sam4d.structures import InputError
 
 
 class TrainingFailed(RuntimeError):
@@ -19,9 +20,10 @@ def writing(path: Path) -> Iterator[None]:
     """Raises TrainingFailed where the file cannot be written, as for lack of space."""
     try:
         yield
-    except (OSError, safetensors.SafetensorError) as error:
-        why = getattr(error, "strerror", None) or str(error).rpartition("I/O error: ")[2]
-        raise TrainingFailed(f"{path} cannot be written: {why}; what was written before it stands") from error
+    except InputError as error:  # of `checkpoint.write_safetensors`
+        raise TrainingFailed(f"{error}; what was written before it stands") from error
+    except OSError as error:
+        raise TrainingFailed(f"file {path} cannot be written: {error.strerror or error}; what was written before it stands") from error
 
 
 @contextlib.contextmanager

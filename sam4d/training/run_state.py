@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors
-import safetensors.torch
 from torch import Tensor
 
+from sam4d.checkpoint import PART, write_safetensors
 from sam4d.structures import InputError
 from sam4d.training.failures import writing
 from sam4d.training.learning_curve import CurvePoint
@@ -61,9 +60,8 @@ def write_state(folder: Path, state: RunState, plan: TrainingPlan, beginning: st
     Raises TrainingFailed where it cannot be written; the earlier states stand.
     """
     path = folder / f"{_PREFIX}{state.step:08d}{_SUFFIX}"
-    partial = path.with_suffix(".partial")
     kinds = zip(_PARTS, (state.weights, state.average, state.best_weights, state.moments), strict=True)
-    tensors = {f"{kind}/{name}": tensor.detach().cpu().contiguous() for kind, part in kinds for name, tensor in part.items()}
+    tensors = {f"{kind}/{name}": tensor for kind, part in kinds for name, tensor in part.items()}
     about = {
         "format": FORMAT,
         "step": state.step,
@@ -75,14 +73,8 @@ def write_state(folder: Path, state: RunState, plan: TrainingPlan, beginning: st
     }
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            safetensors.torch.save_file(tensors, partial, {"about": json.dumps(about)})
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-        for older in states_in(folder)[:-STATES_KEPT]:
+        write_safetensors(path, tensors, {"about": json.dumps(about)})
+        for older in (*states_in(folder)[:-STATES_KEPT], *folder.glob(f".{_PREFIX}*{PART}")):
             older.unlink(missing_ok=True)
     return path
 

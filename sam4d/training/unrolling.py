@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,17 +28,14 @@ class Unrolled:
     """What the answers to a sample cost, one entry per answer (first ones, followed ones and corrected ones).
 
     camera: where the camera's truth is known. lidar: of the sweep. Given masks are no answers. camera_ious, lidar_ious: float32 (A,), of
-    the answers' masks with the truth, where the object is there.
+    the answers' masks with the truth, where the object is there. final: by place and the object's index, what stood in the end.
     """
 
     camera: tuple[Losses, ...]
     lidar: tuple[Losses, ...]
     camera_ious: Tensor
     lidar_ious: Tensor
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.camera and not self.lidar
+    final: Mapping[tuple[int, int], Decoded]
 
     def means(self) -> dict[str, Tensor]:
         """Scalars: "total", which is what is learnt from, the mean over all answers of a sensor, both sensors together; and its parts."""
@@ -96,6 +93,7 @@ class _Unrolling:
         self._lidar_losses: list[Losses] = []
         self._camera_ious: list[Tensor] = []
         self._lidar_ious: list[Tensor] = []
+        self._final: dict[tuple[int, int], Decoded] = {}
 
     def over(self, plans: Sequence[PromptPlan]) -> Unrolled:
         objects = [_Followed(plan) for plan in plans]
@@ -104,9 +102,10 @@ class _Unrolling:
             answers = self._follow(place, [each for each in objects if each.plan.place < index])
             answers += [(each, self._begin(place, each)) for each in objects if each.plan.place == index]
             final = [(each, *self._corrected(place, each, answer)) for each, answer in answers]
+            self._final |= {(index, each.plan.index): answer for each, answer, _ in final}
             self._remember(place, final)
         ious = [torch.cat(some) if some else torch.zeros(0) for some in (self._camera_ious, self._lidar_ious)]
-        return Unrolled(tuple(self._camera_losses), tuple(self._lidar_losses), ious[0], ious[1])
+        return Unrolled(tuple(self._camera_losses), tuple(self._lidar_losses), ious[0], ious[1], self._final)
 
     def _encode(self, index: int) -> _Place:
         frame, device = self._sample.frames[index], self._network.device
@@ -165,8 +164,7 @@ class _Unrolling:
         with torch.no_grad():
             camera_mask = _as_mask(answer.camera_logits(camera.height_px, camera.width_px)[0])
             lidar_mask = _as_mask(answer.lidar_logits[0])
-        object_id = self._sample.object_ids[known.plan.index]
-        return correct(place.frame, known.plan.index, camera_mask, lidar_mask, correction, self._random, object_id)
+        return correct(self._sample, known.plan, correction, camera_mask, lidar_mask, self._random)
 
     def _points(self, place: _Place, known: _Followed, clicks: Sequence[PointPrompt]) -> PromptPoints:
         """All that was said on this frame."""
