@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,9 @@ from backend.training_jobs import TrainingRequest
 from backend.versions import LEARNT_FILES, EngineKind
 from sam4d.structures import InputError
 from sam4d.training.labelled_clip import LabelledClip
+
+SAVE_EVERY = 10
+"""Steps of the network that are lost at the most where a server is killed: on a CPU each may take a minute."""
 
 
 class StoppedError(Exception):
@@ -95,11 +99,13 @@ def train_network(lesson: Lesson) -> Path:
     network.load_state_dict(read.tensors)
     request = lesson.request
     usual = TrainingPlan()
-    plan = TrainingPlan(mode=request.mode, steps=request.steps or usual.steps, device=lesson.settings.device)
+    plan = replace(usual, mode=request.mode, steps=request.steps or usual.steps, save_every=SAVE_EVERY, device=lesson.settings.device)
 
     def progress(point: CurvePoint, steps: int) -> None:
         loss = f", loss {point.losses['total']:.3f}" if point.losses else ""
-        lesson.say(f"training the network{loss}", point.step, steps)
+        # The trainer asks itself whether to stop, and writes its state then.
+        with contextlib.suppress(StoppedError):
+            lesson.say(f"training the network{loss}", point.step, steps)
 
     try:
         result = train(plan, lesson.training, lesson.held_out, network, lesson.folder, progress, stopped=lesson.is_stopped)

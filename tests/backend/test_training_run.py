@@ -22,10 +22,12 @@ from backend.training_worker import MOST_FAILURES, TrainingWorker, training_run_
 from backend.versions import BASE, About, VersionStore
 from converters.regions import masklet_to_regions
 from converters.tasks import TaskWindow, build_task_data
+from sam4d.checkpoint import write_checkpoint
 from sam4d.geometric.parameters import DEFAULT_PARAMETERS, GeometricParameters, write_parameters
 from sam4d.predictor import build_predictor
 from sam4d.simulation import SyntheticDrive, simulate_drive
 from sam4d.structures import Clip, InputError
+from tests.sam4d.training.small_network import smallest_network
 
 PROJECT = 7
 BAD = GeometricParameters(gap_m=0.08, gap_per_metre=0.002, vertical_scale=1.0, ground_clearance_m=0.5)
@@ -244,6 +246,56 @@ def test_a_gpu_that_is_missing(settings: Settings, server: Submitted, tmp_path: 
         "failed",
         "device: expected cpu, or cuda where there is a GPU that PyTorch can use, found cuda, and PyTorch sees no GPU",
     )
+
+
+@pytest.fixture
+def network_settings(settings: Settings, tmp_path: Path) -> Settings:
+    """The smallest network, with weights that nobody trained."""
+    checkpoint = tmp_path / "weights.safetensors"
+    network = smallest_network()
+    write_checkpoint(checkpoint, network.state_dict(), network.configuration)
+    return replace(settings, engine="sam4d", checkpoint=checkpoint, device="cpu")
+
+
+def test_the_network_is_trained_on_from_its_weights_stopped_and_gone_on_with(network_settings: Settings, server: Submitted) -> None:
+    stopped = threading.Event()
+
+    def stop_in_the_middle(lesson: Lesson) -> Path:
+        def say(step: str, done: int, total: int) -> None:
+            if "training" in step and done == 1:
+                stopped.set()
+            lesson.say(step, done, total)
+
+        return train_network(replace(lesson, say=say))
+
+    request = TrainingRequest("everything", steps=2, use_anyway=True)
+    worker, jobs = worker_of(network_settings, server, stop_in_the_middle, stopped)
+    jobs.add(PROJECT, request)
+    worker.work()
+    assert [job.state for job in jobs.jobs()] == ["waiting"]
+
+    steps: list[int] = []
+    worker, jobs = worker_of(network_settings, server, train_network)
+    worker = replace(worker, progress=lambda step, done, total: steps.append(done) if "training" in step else None)
+    worker.work()
+    assert [job.state for job in jobs.jobs()] == ["done"], jobs.jobs()
+    assert steps == [2], "what was done is not done again"
+    store = version_store_of(network_settings)
+    assert store is not None
+    version = store.get("v1")
+    assert version.about is not None
+    predictor = predictor_of(network_settings)
+    assert predictor.version == version.about.model_version != load_version(network_settings, BASE).version
+    # The next training begins with what was learnt, of the same sizes.
+    state, says = ended(network_settings, server, train_network, TrainingRequest("heads", steps=1))
+    assert state == "refused", says
+    assert "what was learnt is not better than sam4d-" in says
+    assert predictor_of(network_settings).version == predictor.version
+
+
+def test_a_network_without_weights(settings: Settings, server: Submitted) -> None:
+    state, says = ended(replace(settings, engine="sam4d"), server, train_network)
+    assert (state, "SAM4D_CHECKPOINT" in says) == ("failed", True)
 
 
 def test_label_studio_is_away(settings: Settings, server: Submitted) -> None:

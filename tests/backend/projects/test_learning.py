@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -19,6 +20,7 @@ from backend.embedded import Child, Workplace, free_port, running_backend
 from backend.engine import version_store_of
 from backend.label_studio import LabelStudioClient
 from backend.label_studio import Project as LabellingProject
+from backend.learners import Lesson
 from backend.projects import BackendAddress, ImportOptions
 from backend.settings import Settings
 from backend.training_jobs import TrainingJob, TrainingJobs, training_jobs_of
@@ -49,6 +51,13 @@ def drives() -> dict[str, SyntheticDrive]:
         )
         for seed in (3, 4, 5)
     }
+
+
+def worse(lesson: Lesson) -> Path:
+    """In place of a search: parameters that nobody would want."""
+    file = lesson.folder / "worse.json"
+    write_parameters(file, BAD)
+    return file
 
 
 @dataclass(frozen=True)
@@ -221,5 +230,22 @@ def test_people_submit_and_the_next_prediction_is_the_better_versions(
         learning.wait_until(lambda: learning.health()["model_version"] == bad)
         assert main(["checkpoint", "use", "v2"]) == 0
         learning.wait_until(lambda: learning.health()["model_version"] == better)
+
+        # Worse: refused with both figures, unless somebody insists. The server follows that, and the way back.
+        monkeypatch.setattr("backend.training_worker.learner_of", lambda kind: worse)
+        assert main(["train", "learning", "--json"]) == 1
+        refused = json.loads(capsys.readouterr().out)
+        assert (refused["state"], refused["version"]) == ("refused", None)
+        assert refused["new"] < refused["old"] == pytest.approx(version.about.new_score)
+        assert f"{refused['old']:.3f} before, {refused['new']:.3f} after" in refused["says"]
+        assert learning.store.standing().current == "v2"
+        assert learning.health()["model_version"] == better
+        assert main(["train", "learning", "--use-anyway"]) == 0
+        assert "done: v3" in capsys.readouterr().out
+        learning.wait_until(lambda: learning.health()["model_version"] == bad)
+        assert main(["checkpoint", "roll-back"]) == 0
+        learning.wait_until(lambda: learning.health()["model_version"] == better)
+        assert main(["train", "learning", "--stop"]) == 0
+        assert "no training of this project waits or runs" in capsys.readouterr().out
         assert main(["jobs"]) == 0
         assert f"training {job.job_id} of project {learning.project.project_id}: done, v2" in capsys.readouterr().out
