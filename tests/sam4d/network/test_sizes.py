@@ -24,7 +24,7 @@ from tests.sam4d.frame_stores import DictStore
 def tiny_weights() -> dict[str, Tensor]:
     """They know nothing, but say of every object that it is there."""
     network = new_network(TINY, 0)
-    torch.nn.init.constant_(network.head.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 5.0)  # type: ignore[arg-type, union-attr]
+    torch.nn.init.constant_(network.head.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 5.0)  # type: ignore[arg-type]
     return dict(network.state_dict())
 
 
