@@ -85,7 +85,7 @@ def up(module: nn.Module, features: Tensor) -> Tensor:
     return answer.features
 
 
-def levels_of(module: Any, images: Tensor) -> Computed:
+def levels_of(module: Any, images: Tensor | Sequence[Tensor]) -> Computed:
     features = module(images)
     return features.stride4, features.stride8, features.stride16
 
@@ -177,7 +177,7 @@ L = GRID**2
 
 def all_there(head: SamHead) -> SamHead:
     """No object is absent, whose masks and pointers would depend on nothing."""
-    head.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(20.0)  # type: ignore[operator, union-attr]
+    head.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(20.0)  # type: ignore[operator]
     return head
 
 

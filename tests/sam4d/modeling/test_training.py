@@ -67,7 +67,7 @@ def small_network(seed: int = 0) -> Sam4D:
     for name, parameter in network.named_parameters():
         if name.endswith("gamma"):
             torch.nn.init.ones_(parameter)
-    torch.nn.init.constant_(network.head.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 5.0)  # type: ignore[arg-type, union-attr]
+    torch.nn.init.constant_(network.head.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 5.0)  # type: ignore[arg-type]
     return network
 
 
