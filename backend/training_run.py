@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -155,9 +156,10 @@ def _begin(folder: Path, settings: Settings, request: TrainingRequest, parts: Sp
     text = json.dumps(matter, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()
     file = folder / MATTER
-    if file.is_file() and json.loads(file.read_text(encoding="utf-8")).get("digest") == digest:
-        logger.info("an interrupted training goes on")
-        return
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if json.loads(file.read_text(encoding="utf-8")).get("digest") == digest:
+            logger.info("an interrupted training goes on")
+            return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     file.write_text(json.dumps({"digest": digest, **matter}), encoding="utf-8")

@@ -233,6 +233,7 @@ def test_people_submit_and_the_next_prediction_is_the_better_versions(
 
         # Worse: refused with both figures, unless somebody insists. The server follows that, and the way back.
         monkeypatch.setattr("backend.training_worker.learner_of", lambda kind: worse)
+        capsys.readouterr()
         assert main(["train", "learning", "--json"]) == 1
         refused = json.loads(capsys.readouterr().out)
         assert (refused["state"], refused["version"]) == ("refused", None)
