@@ -28,12 +28,18 @@ def computed_again(part: nn.Module, *inputs: Any) -> Any:
 
 @contextlib.contextmanager
 def _statistics_untouched(part: nn.Module) -> Iterator[None]:
-    """The running means and variances of normalisations, which the first time has brought up to date."""
+    """The running means and variances of normalisations, which the first time has brought up to date.
+
+    They are not moved, rather than not there: what is kept for the gradients must be the same tensors both times.
+    """
     norms = [module for module in part.modules() if isinstance(module, nn.BatchNorm1d) and module.track_running_stats and module.training]
+    before = [(norm, norm.momentum) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, momentum in before:
+            norm.momentum = momentum
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked -= 1

@@ -8,7 +8,7 @@ import torch
 from numpy.random import default_rng
 
 from sam4d.network.predictor import NetworkPredictor
-from sam4d.structures import LIDAR, MaskPrompt, PointPrompt
+from sam4d.structures import LIDAR, BoxPrompt, MaskPrompt, PointPrompt
 from sam4d.training import parameters
 from sam4d.training.plan import Mode
 from sam4d.training.prompt_sampling import AskingHabits, CorrectedFrame, PromptPlan, sample_plans
@@ -141,7 +141,11 @@ def test_checkpointing_changes_no_loss_and_no_gradient() -> None:
         found.append((means, {name: each.grad for name, each in learnt.items() if each.grad is not None}, buffers))
     (losses, gradients, buffers), (again, gradients_again, buffers_again) = found
     torch.testing.assert_close(again, losses)
-    torch.testing.assert_close(gradients_again, gradients)
+    assert gradients_again.keys() == gradients.keys()
+    for name, gradient in gradients.items():
+        # Sums in another order; memories are rounded to bfloat16, and some gradients are 0 but for rounding.
+        close = 2e-3 * float(gradient.abs().max()) + 1e-3
+        torch.testing.assert_close(gradients_again[name], gradient, rtol=0, atol=close, msg=name)
     torch.testing.assert_close(buffers_again, buffers)
 
 
@@ -151,8 +155,9 @@ def test_a_mode_reaches_all_that_it_learns_and_nothing_else(mode: Mode) -> None:
     learnt = parameters.choose(network, replace(SMALL_PLAN, mode=mode))
     corrections = (CorrectedFrame(0, ("front", LIDAR), 2, 0.0), CorrectedFrame(1, ("front",), 1, 0.0))
     plans = (given(sample, 0), clicked(sample, 1, corrections=corrections))
-    boxed = sample_plans(sample, default_rng(1), AskingHabits(mask_share=0.0, box_share=1.0))
-    for each in (plans, boxed):
+    boxes = BoxPrompt(CAR, 0, "front", [10.0, 10.0, 90.0, 90.0]), BoxPrompt(CAR, 0, LIDAR, [0.0, 0.0, 9.0, 9.0])
+    not_there = PointPrompt(CAR, 0, LIDAR, [[5.0, 5.0, 0.0]], [0])
+    for each in (plans, (PromptPlan(1, 0, (*boxes, not_there), ()),)):
         unroll(network, sample, each, default_rng(0), through_memory=mode != "heads").means()["total"].backward()
     with torch.no_grad():  # an object that is not there has tensors of its own
         network.head.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(-9.0)  # type: ignore[operator]
