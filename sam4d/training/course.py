@@ -17,7 +17,7 @@ from sam4d.training.failures import within_memory
 from sam4d.training.group import Losses
 from sam4d.training.labelled_clip import LabelledClip
 from sam4d.training.plan import TrainingPlan
-from sam4d.training.prompt_sampling import AskingHabits, PromptPlan, sample_plans
+from sam4d.training.prompt_sampling import PAPER, AskingHabits, PromptPlan, sample_plans
 from sam4d.training.unrolling import unroll
 from sam4d.training.windows import TrainingSample, read_window, sample_window
 
@@ -39,7 +39,7 @@ class ClipCourse:
     plan: TrainingPlan
     training: Sequence[LabelledClip]
     held_out: Sequence[LabelledClip]
-    habits: AskingHabits = AskingHabits()
+    habits: AskingHabits = PAPER
 
     def losses(self, network: nn.Module, sample: int) -> Losses:
         """Raises InputError where no clip shows enough of an object, or a file is not as it should be."""
@@ -77,7 +77,6 @@ class ClipCourse:
             if any(not plan.is_mask or plan.place < len(sample) - 1 for plan in plans):
                 return sample, plans, random
         raise InputError("clips to learn from", "objects that several frames show", f"none in {TRIES} windows")
-
 
 
 def prepared(network: Sam4D, plan: TrainingPlan, device: torch.device) -> Sam4D:

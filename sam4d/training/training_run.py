@@ -138,7 +138,7 @@ class TrainingRun:
             with contextlib.nullcontext() if part == parts - 1 else group.apart(self._lesson):
                 with self._precision():
                     losses = self._lesson(sample)
-                (losses["total"] / parts).backward()
+                torch.autograd.backward([losses["total"] / parts])
             for name, loss in losses.items():
                 sums[name] = sums.get(name, torch.zeros_like(loss.detach())) + loss.detach() / parts
         means = dict(zip(sums, group.mean(torch.stack(list(sums.values()))).tolist(), strict=True))
@@ -219,4 +219,3 @@ class _Lesson(nn.Module):
 
     def forward(self, sample: int) -> Losses:
         return self._course.losses(self.network, sample)
-

@@ -56,4 +56,6 @@ class ToyCourse:
         return float(torch.exp(-self.losses(network, 1_000_000)["total"]))
 
 
-TOY_PLAN = TrainingPlan(mode="everything", steps=30, learning_rate=0.05, encoder_learning_rate=0.01, warm_up_steps=3, evaluate_every=5, save_every=4)
+TOY_PLAN = TrainingPlan(
+    mode="everything", steps=30, learning_rate=0.05, encoder_learning_rate=0.01, warm_up_steps=3, evaluate_every=5, save_every=4
+)
