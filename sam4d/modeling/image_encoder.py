@@ -235,7 +235,7 @@ def _by_bands(block: HieraBlock, x: Tensor) -> Tensor:
     What lies between its layers then stays in the caches, and no large memory is asked for again and again.
     """
     window = block.attn.window
-    if x.device.type != "cpu" or not window:
+    if x.device.type != "cpu" or not window or torch.is_grad_enabled():
         whole: Tensor = block(x)
         return whole
     return torch.cat([block(band) for band in torch.split(x, window, dim=1)], dim=1)

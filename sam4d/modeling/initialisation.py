@@ -46,8 +46,8 @@ def _begin(module: nn.Module) -> None:
     elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         # Of a transposed convolution whose stride is its size, every output has one tap.
         fan_in = module.weight.shape[0] if isinstance(module, nn.ConvTranspose2d) else module.weight[0].numel()
+        # Biases stay as they are, not zero: where a mask given as a prompt is empty, they are all that is normalised next.
         nn.init.normal_(module.weight, std=math.sqrt(2 / fan_in))
-        _to_zero(module.bias)
     elif isinstance(module, SubmanifoldConv | DownConv | UpConv):
         taps = 1 if isinstance(module, UpConv) else module.kernel_size**3
         nn.init.normal_(module.kernel, std=math.sqrt(2 / (taps * module.kernel.shape[-2])))

@@ -134,7 +134,7 @@ class MinkUNet(nn.Module):
     def forward(self, sweep: VoxelisedSweep) -> LidarPyramid:
         cells = sweep.point_cells.distinct
         # A voxel's feature is the mean of its points' features, which are all 1: the network sees where there is something, no intensity.
-        x = self.conv_input(SparseTensor(cells, sweep.points_m.new_ones(len(cells), 1)))
+        x = self.conv_input(SparseTensor(cells, next(self.parameters()).new_ones(len(cells), 1)))
         levels: list[SparseTensor] = []
         for stage in self.encoder:
             x = self._computed(stage, x)

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from sam4d.modeling.sparse_conv import FeatureBatchNorm
+
 
 def computed_again(part: nn.Module, *inputs: Any) -> Any:
     """What the part makes of its inputs. Where gradients are wanted, only the inputs are kept until then.
@@ -28,18 +30,12 @@ def computed_again(part: nn.Module, *inputs: Any) -> Any:
 
 @contextlib.contextmanager
 def _statistics_untouched(part: nn.Module) -> Iterator[None]:
-    """The running means and variances of normalisations, which the first time has brought up to date.
-
-    They are not moved, rather than not there: what is kept for the gradients must be the same tensors both times.
-    """
-    norms = [module for module in part.modules() if isinstance(module, nn.BatchNorm1d) and module.track_running_stats and module.training]
-    before = [(norm, norm.momentum) for norm in norms]
+    """The running means and variances of normalisations, which the first time has brought up to date."""
+    norms = [module for module in part.modules() if isinstance(module, FeatureBatchNorm) and not module.statistics_stand]
     for norm in norms:
-        norm.momentum = 0.0
+        norm.statistics_stand = True
     try:
         yield
     finally:
-        for norm, momentum in before:
-            norm.momentum = momentum
-            if norm.num_batches_tracked is not None:
-                norm.num_batches_tracked -= 1
+        for norm in norms:
+            norm.statistics_stand = False

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sam4d.modeling.products import linear
 from sam4d.modeling.tap_sums import TapRows, product, tap_sum
@@ -212,13 +213,28 @@ class SparseSequential(SparseModule):
 
 
 class FeatureBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation over the last axis of features (M, C) or (M, B, C), eps 1e-5. Written over what comes in, but in training."""
+    """Batch normalisation over the last axis of features (M, C) or (M, B, C), eps 1e-5. Written over what comes in, but in training.
+
+    A single row, which has no variance, is normalised by the running statistics in training too.
+    """
+
+    statistics_stand = False
+    """Whether the running statistics stay as they are in training as well."""
 
     def forward(self, features: Tensor) -> Tensor:
-        if self.training or torch.is_grad_enabled() or features.dtype != self.weight.dtype:
-            return super().forward(features.flatten(0, -2)).view(features.shape)
         assert self.running_mean is not None
         assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        if self.training or torch.is_grad_enabled() or features.dtype != self.weight.dtype:
+            rows = features.flatten(0, -2)
+            of_rows = self.training and len(rows) > 1
+            momentum = 0.0 if self.statistics_stand else self.momentum or 0.0
+            if of_rows and not self.statistics_stand:
+                self.num_batches_tracked.add_(1)
+            normalised = functional.batch_norm(
+                rows, self.running_mean, self.running_var, self.weight, self.bias, of_rows, momentum, self.eps
+            )
+            return normalised.view(features.shape)
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         return torch.addcmul(self.bias - self.running_mean * scale, features, scale, out=features)
 

@@ -93,7 +93,7 @@ def run_in_processes(
         context = torch.multiprocessing.get_context("spawn")
         messages, stop = context.Queue(), context.Event()
         place = (count, device.type, threads, str(Path(meeting_point) / "store"), os.getpid())
-        processes = start_processes(
+        processes = start_processes(  # type: ignore[no-untyped-call]
             _take_part, (place, plan, network, course, folder, messages, stop), nprocs=count, join=False, start_method="spawn"
         )
         try:
