@@ -8,6 +8,7 @@ import pytest
 from numpy.random import default_rng
 
 from sam4d.geometry import BoolArray
+from sam4d.modeling.prompt_encoder import PromptPoints
 from sam4d.structures import LIDAR, BoxPrompt, MaskPrompt, PointPrompt
 from sam4d.training.prompt_sampling import (
     AskingHabits,
@@ -123,6 +124,17 @@ def test_habits_can_do_without_corrections() -> None:
     plans = plans_of(sample(), 20, AskingHabits(mask_share=0, box_share=0, most_corrected_frames=0))
     assert kinds(plans).keys() == {"PointPrompt"}
     assert all(plan.corrections == () for plan in plans)
+
+
+def test_the_network_takes_the_prompts_as_they_are() -> None:
+    for plan in plans_of(sample(), 40, AskingHabits(mask_share=0)):
+        said = [prompt for prompt in plan.prompts if isinstance(prompt, PointPrompt | BoxPrompt)]
+        points = PromptPoints.of(said, "front")
+        is_box = isinstance(said[0], BoxPrompt)
+        asked = {prompt.sensor for prompt in said}
+        assert len(points.camera) == ("front" in asked) * (2 if is_box else 1)
+        assert len(points.lidar) == (LIDAR in asked) * (2 if is_box else 1)
+        assert points.is_ambiguous == (not is_box)
 
 
 def test_the_same_seed_asks_the_same() -> None:
