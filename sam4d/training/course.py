@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,11 +50,16 @@ class ClipCourse:
         drawn, plans, random = self._drawn(self.training, (_LEARNING, sample), habits, augmented=self.plan.augmented)
         return unroll(network, drawn, plans, random, through_memory=self.plan.mode != "heads").means()
 
-    def score(self, network: nn.Module) -> float | None:
-        """Mean IoU of all masks after one click on each object, of those followed too: the mean of both sensors'."""
+    def score(self, network: nn.Module, stopped: Callable[[], bool] = lambda: False) -> float | None:
+        """Mean IoU of all masks after one click on each object, of those followed too: the mean of both sensors'.
+
+        Raises InterruptedError where it is stopped, asked between windows.
+        """
         assert isinstance(network, Sam4D)
         ious: list[list[float]] = [[], []]
         for window in range(self.plan.held_out_windows if self.held_out else 0):
+            if stopped():
+                raise InterruptedError
             drawn, plans, random = self._drawn(self.held_out, (_JUDGING, window), ONE_CLICK, augmented=False)
             unrolled = unroll(network, drawn, plans, random, through_memory=False)
             ious[0] += unrolled.camera_ious.tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -48,7 +49,9 @@ class ToyCourse:
         off = (network(values)[:, 0] - values.sum(dim=1)).square().mean()
         return {"total": off * (torch.nan if sample == self.not_a_number_at else 1), "half": off / 2}
 
-    def score(self, network: nn.Module) -> float | None:
+    def score(self, network: nn.Module, stopped: Callable[[], bool] = lambda: False) -> float | None:
+        if stopped():
+            raise InterruptedError
         if self.scores:
             assert self.asked is not None
             self.asked.append(-1)
