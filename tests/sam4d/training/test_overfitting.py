@@ -18,21 +18,21 @@ from sam4d.training.plan import TrainingPlan
 from sam4d.training.synthetic_clips import SMALL, synthetic_clips
 from sam4d.training.trainer import train
 
-DRIVE, CAR = 2, 37
+DRIVE, CAR = 11, 36
 ENOUGH = 0.90
 
 PLAN = TrainingPlan(
     mode="everything",
-    steps=75,
+    steps=120,
     learning_rate=1.5e-3,
     encoder_learning_rate=1.5e-3,
     warm_up_steps=10,
     weight_decay=0.0,
     statistics="learnt",
     average_decay=0.9,
-    evaluate_every=75,
+    evaluate_every=120,
     held_out_windows=2,
-    frames=2,
+    frames=1,
     objects=1,
     clicks=0,
     augmented=False,
