@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from sam4d.training.failures import within_memory
 from sam4d.training.group import Losses
 from sam4d.training.labelled_clip import LabelledClip
 from sam4d.training.plan import TrainingPlan
-from sam4d.training.prompt_sampling import AskingHabits, PromptPlan, sample_plans
+from sam4d.training.prompt_sampling import PAPER, AskingHabits, PromptPlan, sample_plans
 from sam4d.training.unrolling import unroll
 from sam4d.training.windows import TrainingSample, read_window, sample_window
 
@@ -39,7 +39,7 @@ class ClipCourse:
     plan: TrainingPlan
     training: Sequence[LabelledClip]
     held_out: Sequence[LabelledClip]
-    habits: AskingHabits = AskingHabits()
+    habits: AskingHabits = PAPER
 
     def losses(self, network: nn.Module, sample: int) -> Losses:
         """Raises InputError where no clip shows enough of an object, or a file is not as it should be."""
@@ -50,11 +50,16 @@ class ClipCourse:
         drawn, plans, random = self._drawn(self.training, (_LEARNING, sample), habits, augmented=self.plan.augmented)
         return unroll(network, drawn, plans, random, through_memory=self.plan.mode != "heads").means()
 
-    def score(self, network: nn.Module) -> float | None:
-        """Mean IoU of all masks after one click on each object, of those followed too: the mean of both sensors'."""
+    def score(self, network: nn.Module, stopped: Callable[[], bool] = lambda: False) -> float | None:
+        """Mean IoU of all masks after one click on each object, of those followed too: the mean of both sensors'.
+
+        Raises InterruptedError where it is stopped, asked between windows.
+        """
         assert isinstance(network, Sam4D)
         ious: list[list[float]] = [[], []]
         for window in range(self.plan.held_out_windows if self.held_out else 0):
+            if stopped():
+                raise InterruptedError
             drawn, plans, random = self._drawn(self.held_out, (_JUDGING, window), ONE_CLICK, augmented=False)
             unrolled = unroll(network, drawn, plans, random, through_memory=False)
             ious[0] += unrolled.camera_ious.tolist()
@@ -77,7 +82,6 @@ class ClipCourse:
             if any(not plan.is_mask or plan.place < len(sample) - 1 for plan in plans):
                 return sample, plans, random
         raise InputError("clips to learn from", "objects that several frames show", f"none in {TRIES} windows")
-
 
 
 def prepared(network: Sam4D, plan: TrainingPlan, device: torch.device) -> Sam4D:

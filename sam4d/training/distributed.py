@@ -19,6 +19,8 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 from torch import Tensor, nn
+from torch._C._distributed_c10d import FileStore
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 from torch.nn.parallel import DistributedDataParallel
 
 from sam4d.modeling.sam4d import Sam4D
@@ -91,7 +93,7 @@ def run_in_processes(
         context = torch.multiprocessing.get_context("spawn")
         messages, stop = context.Queue(), context.Event()
         place = (count, device.type, threads, str(Path(meeting_point) / "store"), os.getpid())
-        processes = torch.multiprocessing.start_processes(  # type: ignore[no-untyped-call]
+        processes = start_processes(  # type: ignore[no-untyped-call]
             _take_part, (place, plan, network, course, folder, messages, stop), nprocs=count, join=False, start_method="spawn"
         )
         try:
@@ -107,7 +109,8 @@ def run_in_processes(
 
 def _listen(processes: Any, messages: Any, progress: Progress, pass_on: Callable[[], None]) -> None:
     """Until all processes have ended, and nothing is left to be heard: a reason comes before what it led to in other processes."""
-    ended, trouble = False, None
+    ended = False
+    trouble: Exception | None = None
     while True:
         pass_on()
         try:
@@ -119,9 +122,9 @@ def _listen(processes: Any, messages: Any, progress: Progress, pass_on: Callable
                 return
             try:
                 ended = processes.join(timeout=LISTEN_S)
-            except torch.multiprocessing.ProcessExitedException as error:
+            except ProcessExitedException as error:
                 trouble = TrainingFailed(f"a process of the training was ended ({error}), as for too little memory; the last state stands")
-            except torch.multiprocessing.ProcessRaisedException as error:
+            except ProcessRaisedException as error:
                 trouble = error
             continue
         if kind == "input":
@@ -153,12 +156,12 @@ def _take_part(
     for library in ("GLOO", "NCCL"):
         os.putenv(f"{library}_SOCKET_IFNAME", loopback)
     torch.set_num_threads(threads)
-    device = torch.device(kind, rank if kind == "cuda" else None)
+    device = torch.device(kind, rank if kind == "cuda" else 0)
     if kind == "cuda":
         torch.cuda.set_device(device)
     torch.distributed.init_process_group(
         "nccl" if kind == "cuda" else "gloo",
-        store=torch.distributed.FileStore(store, count),
+        store=FileStore(store, count),
         rank=rank,
         world_size=count,
         timeout=JUDGING_LIMIT,

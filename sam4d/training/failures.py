@@ -11,7 +11,7 @@ import torch
 from sam4d.structures import InputError
 
 
-class TrainingFailed(RuntimeError):
+class TrainingFailed(RuntimeError):  # noqa: N818 - says what happened, as a sentence does
     """The message is one line: what happened, and what is left. States and checkpoints written before it stand."""
 
 

@@ -16,13 +16,13 @@ HEADS = (
     "pure_model.head.sam.psam_prompt_encoder.",
     "pure_model.head.sam.sam_mask_decoder.",
 )
-NEVER_READ = ("no_mem_pos_enc",)
-"""In the released file, and without any effect."""
+WITHOUT_EFFECT = ("no_mem_pos_enc", "cross_attn_image.k_proj.bias")
+"""In the released file, and changing nothing: never read, or the same for everything that is looked at."""
 
 
 def is_learnt(name: str, mode: Mode) -> bool:
     """Whether a mode learns the tensor of this name in the network."""
-    if name in NEVER_READ:
+    if name.endswith(WITHOUT_EFFECT):
         return False
     if mode == "heads":
         return name.startswith(HEADS)

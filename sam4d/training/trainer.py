@@ -62,9 +62,10 @@ def train(
     Args:
         network: is not changed. Its weights are what every call with this folder begins with.
         folder: of this training alone; gets its states, `curve.jsonl`, a file of events for TensorBoard, and in the end the checkpoint.
-        stopped: asked between samples; where it says so, as after Ctrl-C or SIGTERM, the state is written and the training ends as interrupted.
-        processes: that share every step's samples, each with a GPU of its own, or all on the CPU. What comes out is the same but for rounding
-            (with "learnt" statistics but for these too).
+        stopped: asked between samples; where it says so, as after Ctrl-C or SIGTERM, the state is written and the training ends as
+            interrupted.
+        processes: that share every step's samples, each with a GPU of its own, or all on the CPU. What comes out is the same but for
+            rounding (with "learnt" statistics but for these too, which are the first process's).
 
     Raises:
         InputError: nothing to learn from in the clips, a device that is not there, a state in the folder that is damaged or of another

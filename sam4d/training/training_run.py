@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
@@ -36,8 +36,8 @@ class Course(Protocol):
         """Of the sample of this number, which is always the same one: scalars by name, with "total"."""
         ...
 
-    def score(self, network: nn.Module) -> float | None:
-        """0 to 1 on what was held out, always the same; None where nothing was."""
+    def score(self, network: nn.Module, stopped: Callable[[], bool]) -> float | None:
+        """0 to 1 on what was held out, always the same; None where nothing was. Raises InterruptedError once it is stopped."""
         ...
 
 
@@ -83,10 +83,11 @@ class TrainingRun:
         self._average = WeightAverage(self._changing, plan.average_decay)
         self._lesson = self._group.together(_Lesson(network, course))
         self._step = 0
-        self._curve: list[CurvePoint] = []
+        self._curve = [CurvePoint(0)]
         self._best: Best | None = None
         self._best_weights: dict[str, Tensor] = {}
         self._finished = False
+        self._kept: CurvePoint | None = None
         state = read_last_state(folder, plan, self._beginning, self._changing)
         if state is not None:
             self._go_on_from(state)
@@ -95,6 +96,7 @@ class TrainingRun:
         """Take the steps that are left.
 
         Args:
+            progress: told of the step from which it goes on, too.
             stopped: asked between samples; once it says so, the state is written and the run ends as interrupted.
 
         Raises:
@@ -103,29 +105,26 @@ class TrainingRun:
         with contextlib.ExitStack() as stack:
             log = None
             if self._group.rank == 0:
-                log = stack.enter_context(CurveLog(self._folder, self._curve, time_s=time.time()))
+                log = stack.enter_context(CurveLog(self._folder, self._curve[:-1], time_s=time.time()))
             stack.enter_context(within_memory(self._device))
-
-            def add(point: CurvePoint) -> None:
-                self._curve.append(point)
-                if log is not None:
-                    log.add(point)
-                progress(point, self._plan.steps)
-
-            if not self._curve:
-                add(CurvePoint(0, held_out=self._judge()))
-            while self._step < self._plan.steps and not self._finished:
-                point = self._take_step(stopped)
-                if point is None:
+            while True:
+                if not self._judged(stopped):
                     self._write()
                     return self._trained("interrupted")
-                add(point)
-                if self._step % self._plan.save_every == 0 or self._step == self._plan.steps or self._finished:
+                if log is not None:
+                    log.add(self._curve[-1])
+                progress(self._curve[-1], self._plan.steps)
+                ended = self._step == self._plan.steps or self._finished
+                if ended or (self._step and self._step % self._plan.save_every == 0):
                     self._write()
-        return self._trained("stopped early" if self._finished else "finished")
+                if ended:
+                    return self._trained("stopped early" if self._finished else "finished")
+                if not self._step_taken(stopped):
+                    self._write()
+                    return self._trained("interrupted")
 
-    def _take_step(self, stopped: Callable[[], bool]) -> CurvePoint | None:
-        """One step; None, and nothing has changed, where it was stopped."""
+    def _step_taken(self, stopped: Callable[[], bool]) -> bool:
+        """One step; false, and nothing has changed, where it was stopped."""
         plan, group = self._plan, self._group
         rate = parameters.set_rates(self._optimiser, plan.rate_share(self._step))
         self._optimiser.zero_grad(set_to_none=True)
@@ -133,12 +132,12 @@ class TrainingRun:
         sums: Losses = {}
         for part in range(parts):
             if group.any(stopped()):
-                return None
+                return False
             sample = self._step * plan.accumulation + part * group.size + group.rank
             with contextlib.nullcontext() if part == parts - 1 else group.apart(self._lesson):
                 with self._precision():
                     losses = self._lesson(sample)
-                (losses["total"] / parts).backward()
+                torch.autograd.backward([losses["total"] / parts])
             for name, loss in losses.items():
                 sums[name] = sums.get(name, torch.zeros_like(loss.detach())) + loss.detach() / parts
         means = dict(zip(sums, group.mean(torch.stack(list(sums.values()))).tolist(), strict=True))
@@ -151,28 +150,37 @@ class TrainingRun:
         self._optimiser.step()
         self._step += 1
         self._average.update(self._changing, self._step)
-        due = self._step % plan.evaluate_every == 0 or self._step == plan.steps
-        return CurvePoint(self._step, means, rate, norm, self._judge() if due else None)
+        self._curve.append(CurvePoint(self._step, means, rate, norm))
+        return True
 
-    def _judge(self) -> float | None:
-        """The average's score; notes it where it is the best."""
+    def _judged(self, stopped: Callable[[], bool]) -> bool:
+        """The last step has been judged, where it is time for that; false, and nothing has changed, where it was stopped meanwhile."""
+        due = self._step % self._plan.evaluate_every == 0 or self._step == self._plan.steps
+        if not due or self._curve[-1].held_out is not None:
+            return True
         score = math.nan
         if self._group.rank == 0:
             self._network.eval()
             with self._average.in_place_of(self._changing), torch.no_grad(), self._precision():
-                found = self._course.score(self._network)
-            score = math.nan if found is None else found
+                try:
+                    found = self._course.score(self._network, stopped)
+                    score = math.nan if found is None else found
+                except InterruptedError:
+                    score = math.inf
             parameters.choose(self._network, self._plan)
         score = self._group.from_first(score)
         if math.isnan(score):
-            return None
+            return True
+        if math.isinf(score):
+            return False
+        self._curve[-1] = replace(self._curve[-1], held_out=score)
         if self._best is None or score > self._best.score:
             self._best = Best(self._step, score, 0)
             self._best_weights = {name: tensor.clone() for name, tensor in self._average.tensors.items()}
         else:
             self._best = Best(self._best.step, self._best.score, self._best.waited + 1)
             self._finished = 0 < self._plan.patience <= self._best.waited
-        return score
+        return True
 
     def _go_on_from(self, state: RunState) -> None:
         with torch.no_grad():
@@ -183,10 +191,11 @@ class TrainingRun:
         parameters.put_moments(self._optimiser, self._learnt, state.moments)
         self._step, self._best, self._finished = state.step, state.best, state.finished
         self._curve = list(state.curve)
+        self._kept = self._curve[-1]
         self._best_weights = {name: tensor.to(self._device) for name, tensor in state.best_weights.items()}
 
     def _write(self) -> None:
-        if self._group.rank:
+        if self._group.rank or self._kept == self._curve[-1]:
             return
         moments = parameters.moments(self._optimiser, self._learnt)
         state = RunState(
@@ -200,6 +209,7 @@ class TrainingRun:
             self._finished,
         )
         write_state(self._folder, state, self._plan, self._beginning)
+        self._kept = self._curve[-1]
 
     def _trained(self, ending: Ending) -> Trained:
         weights = self._best_weights if self._best is not None else self._average.tensors
@@ -219,4 +229,3 @@ class _Lesson(nn.Module):
 
     def forward(self, sample: int) -> Losses:
         return self._course.losses(self.network, sample)
-

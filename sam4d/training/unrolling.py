@@ -155,7 +155,9 @@ class _Unrolling:
             )
             if features is None:
                 seen_anew = begins or not known.prompted
-                features = self._network.begin(place.encoded) if seen_anew else self._conditioned(place, self._recall(place, known), [known])
+                features = (
+                    self._network.begin(place.encoded) if seen_anew else self._conditioned(place, self._recall(place, known), [known])
+                )
             answer = self._answer(place, [known.plan.index], features, prompts, ambiguous=points.is_ambiguous)
         return answer, begins or bool(clicks)
 

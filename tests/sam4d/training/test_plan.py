@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -40,7 +41,7 @@ def test_rates_rise_and_fall() -> None:
     shares = [plan.rate_share(step) for step in range(100)]
     assert shares[0] == pytest.approx(0.1)
     assert max(shares) == shares[9] == shares[10] == 1
-    assert all(earlier >= later for earlier, later in zip(shares[10:], shares[11:], strict=False))
+    assert all(earlier >= later for earlier, later in itertools.pairwise(shares[10:]))
     assert 0 < shares[-1] < 0.001
 
 

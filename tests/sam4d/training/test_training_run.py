@@ -37,7 +37,7 @@ def trained(folder: Path, plan: TrainingPlan = TOY_PLAN, course: ToyCourse | Non
 
 
 def test_it_learns(tmp_path: Path) -> None:
-    result = trained(tmp_path, replace(TOY_PLAN, steps=300, patience=0))
+    result = trained(tmp_path, replace(TOY_PLAN, steps=300, patience=0, save_every=300))
     losses = [point.losses["total"] for point in result.curve[1:]]
     assert result.ending == "finished"
     assert sum(losses[-10:]) < 0.05 * sum(losses[:10])
@@ -253,6 +253,6 @@ def test_a_state_holds_its_curve(tmp_path: Path) -> None:
 
 
 def test_half_precision_learns_too(tmp_path: Path) -> None:
-    result = trained(tmp_path, replace(TOY_PLAN, steps=200, patience=0, precision="bfloat16"))
+    result = trained(tmp_path, replace(TOY_PLAN, steps=200, patience=0, save_every=200, precision="bfloat16"))
     losses = [point.losses["total"] for point in result.curve[1:]]
     assert sum(losses[-10:]) < 0.2 * sum(losses[:10])

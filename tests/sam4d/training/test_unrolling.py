@@ -8,10 +8,10 @@ import torch
 from numpy.random import default_rng
 
 from sam4d.network.predictor import NetworkPredictor
-from sam4d.structures import LIDAR, MaskPrompt, PointPrompt
-from sam4d.training import parameters
+from sam4d.structures import LIDAR, BoxPrompt, MaskPrompt, PointPrompt
+from sam4d.training import parameters, unrolling
 from sam4d.training.plan import Mode
-from sam4d.training.prompt_sampling import AskingHabits, CorrectedFrame, PromptPlan, sample_plans
+from sam4d.training.prompt_sampling import AskingHabits, CorrectedFrame, PromptPlan, correct, sample_plans
 from sam4d.training.unrolling import Unrolled, unroll
 from sam4d.training.windows import TrainingSample, TrainingWindow, read_window
 from tests.sam4d.training.small_network import SMALL_PLAN, SMALLEST, small_drive, smallest_network
@@ -87,17 +87,14 @@ def test_corrections_are_answered_as_in_a_session() -> None:
     network = smallest_network()
     said: list[PointPrompt] = []
     with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
-        import sam4d.training.unrolling as module
-
-        original = module.correct
 
         def noted(*arguments: object) -> PointPrompt | None:
-            click = original(*arguments)  # type: ignore[arg-type]
+            click = correct(*arguments)  # type: ignore[arg-type]
             if click is not None:
                 said.append(click)
             return click
 
-        patch.setattr(module, "correct", noted)
+        patch.setattr(unrolling, "correct", noted)
         result = unroll(network, sample, (plan,), default_rng(0), through_memory=True)
     assert [click.frame_index for click in said] == [0, 0, 2, 2]
     assert len(result.lidar) == len(result.camera) == 1 + 2 + 1 + 1 + 2
@@ -136,12 +133,16 @@ def test_checkpointing_changes_no_loss_and_no_gradient() -> None:
         network.checkpointed = checkpointed
         learnt = parameters.choose(network, replace(SMALL_PLAN, statistics="learnt"))
         means = unroll(network, sample, plans, default_rng(0), through_memory=True).means()
-        means["total"].backward()
+        torch.autograd.backward([means["total"]])
         buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
         found.append((means, {name: each.grad for name, each in learnt.items() if each.grad is not None}, buffers))
     (losses, gradients, buffers), (again, gradients_again, buffers_again) = found
     torch.testing.assert_close(again, losses)
-    torch.testing.assert_close(gradients_again, gradients)
+    assert gradients_again.keys() == gradients.keys()
+    for name, gradient in gradients.items():
+        # Sums in another order; memories are rounded to bfloat16, and some gradients are 0 but for rounding.
+        close = 2e-3 * float(gradient.abs().max()) + 1e-3
+        torch.testing.assert_close(gradients_again[name], gradient, rtol=0, atol=close, msg=name)
     torch.testing.assert_close(buffers_again, buffers)
 
 
@@ -151,12 +152,13 @@ def test_a_mode_reaches_all_that_it_learns_and_nothing_else(mode: Mode) -> None:
     learnt = parameters.choose(network, replace(SMALL_PLAN, mode=mode))
     corrections = (CorrectedFrame(0, ("front", LIDAR), 2, 0.0), CorrectedFrame(1, ("front",), 1, 0.0))
     plans = (given(sample, 0), clicked(sample, 1, corrections=corrections))
-    boxed = sample_plans(sample, default_rng(1), AskingHabits(mask_share=0.0, box_share=1.0))
-    for each in (plans, boxed):
-        unroll(network, sample, each, default_rng(0), through_memory=mode != "heads").means()["total"].backward()
+    boxes = BoxPrompt(CAR, 0, "front", [10.0, 10.0, 90.0, 90.0]), BoxPrompt(CAR, 0, LIDAR, [0.0, 0.0, 9.0, 9.0])
+    not_there = PointPrompt(CAR, 0, LIDAR, [[5.0, 5.0, 0.0]], [0])
+    for each in (plans, (PromptPlan(1, 0, (*boxes, not_there), ()),)):
+        torch.autograd.backward([unroll(network, sample, each, default_rng(0), through_memory=mode != "heads").means()["total"]])
     with torch.no_grad():  # an object that is not there has tensors of its own
         network.head.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(-9.0)  # type: ignore[operator]
-    unroll(network, sample, plans, default_rng(0), through_memory=mode != "heads").means()["total"].backward()
+    torch.autograd.backward([unroll(network, sample, plans, default_rng(0), through_memory=mode != "heads").means()["total"]])
     reached = {name for name, parameter in network.named_parameters() if parameter.grad is not None and parameter.grad.any()}
     assert reached <= learnt.keys()
     assert sorted(learnt.keys() - reached) == []

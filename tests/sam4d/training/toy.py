@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -48,7 +49,9 @@ class ToyCourse:
         off = (network(values)[:, 0] - values.sum(dim=1)).square().mean()
         return {"total": off * (torch.nan if sample == self.not_a_number_at else 1), "half": off / 2}
 
-    def score(self, network: nn.Module) -> float | None:
+    def score(self, network: nn.Module, stopped: Callable[[], bool] = lambda: False) -> float | None:
+        if stopped():
+            raise InterruptedError
         if self.scores:
             assert self.asked is not None
             self.asked.append(-1)
@@ -56,4 +59,6 @@ class ToyCourse:
         return float(torch.exp(-self.losses(network, 1_000_000)["total"]))
 
 
-TOY_PLAN = TrainingPlan(mode="everything", steps=30, learning_rate=0.05, encoder_learning_rate=0.01, warm_up_steps=3, evaluate_every=5, save_every=4)
+TOY_PLAN = TrainingPlan(
+    mode="everything", steps=30, learning_rate=0.05, encoder_learning_rate=0.01, warm_up_steps=3, evaluate_every=5, save_every=4
+)
