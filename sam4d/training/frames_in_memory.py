@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -27,11 +27,12 @@ class NamedLoader(Generic[LoadedT]):
         return self.name
 
 
-def named(labelled: LabelledClip, name: str) -> LabelledClip:
+def named(labelled: LabelledClip, name: str, with_images: Collection[int]) -> LabelledClip:
     """The clip with loaders that a store can tell apart, and without cameras that nobody labelled: nothing is compared with their masks.
 
     Args:
         name: another one for every clip of a store.
+        with_images: frame indices; the others lose their images.
     """
     clip = labelled.clip
     cameras = {camera: clip.cameras[camera] for camera in labelled.labelled_cameras}
@@ -42,7 +43,7 @@ def named(labelled: LabelledClip, name: str) -> LabelledClip:
             load_images={
                 camera: NamedLoader(frame.load_images[camera], f"{name}/{index}/{camera}")
                 for camera in cameras
-                if camera in frame.load_images
+                if camera in frame.load_images and index in with_images
             },
         )
         for index, frame in enumerate(clip.frames)

@@ -2,6 +2,8 @@
 
 A pattern search: one parameter after the other is made larger or smaller by a factor, and stays so where the objects of the clips are then
 answered better; where a whole round gains nothing, the factor becomes smaller. Nothing in it is left to chance.
+
+Masks in cameras follow from the points, and take most of the time: they are compared on the clicked frames alone.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from sam4d.geometric.parameters import BOUNDS, DEFAULT_PARAMETERS, GeometricPara
 from sam4d.geometric.predictor import VERSION, GeometricPredictor
 from sam4d.structures import CameraMasks, InputError
 from sam4d.training.frames_in_memory import FramesInMemory, named
-from sam4d.training.held_out import OBJECTS_PER_CLIP, HeldOut, Stop, Stopped, judge
+from sam4d.training.held_out import OBJECTS_PER_CLIP, HeldOut, Stop, Stopped, clicked_frames, judge
 from sam4d.training.labelled_clip import LabelledClip
 from sam4d.whole_file import write_whole
 
@@ -37,7 +39,8 @@ MEMORY_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What was found; `best` is `start` where nothing was better. Scores as `held_out.judge` gives them, on the clips of the search.
+    """What was found; `best` is `start` where nothing was better. Scores as `held_out.judge` gives them, on the clips of the search
+    without the images of frames that are not clicked on.
 
     evaluations: how many parameters were judged, those included that an interrupted search had judged.
     """
@@ -128,7 +131,7 @@ class _Judged:
     def __init__(
         self, clips: Sequence[LabelledClip], kept: Path | None, objects_per_clip: int, memory_bytes: int, stop: Stop | None
     ) -> None:
-        self._clips = [named(labelled, str(index)) for index, labelled in enumerate(clips)]
+        self._clips = [named(labelled, str(index), clicked_frames(labelled, objects_per_clip)) for index, labelled in enumerate(clips)]
         self._store = FramesInMemory(memory_bytes)
         self._fits = True
         self._kept = kept

@@ -181,6 +181,11 @@ def judge(
     return HeldOut(predictor.version, tuple(sorted(judged, key=lambda each: (each.clip_index, each.object_id))))
 
 
+def clicked_frames(labelled: LabelledClip, objects_per_clip: int = OBJECTS_PER_CLIP) -> frozenset[int]:
+    """The frames of a clip on which `judge` clicks."""
+    return frozenset(click.frame_index for asked in _asked(labelled, objects_per_clip) for click in asked)
+
+
 @dataclass(frozen=True, eq=False)
 class _Click:
     """One click that is to be made, and the labelled frames on which its object is looked at afterwards, ascending."""

@@ -134,7 +134,7 @@ def test_prepared_frames_in_memory_change_nothing(clip: LabelledClip) -> None:
     plain = judge(GeometricPredictor(), [clip])
     for most_bytes in (0, 300_000, 1 << 28):
         predictor = GeometricPredictor(FramesInMemory(most_bytes))
-        kept = named(clip, "0")
+        kept = named(clip, "0", (0, 1))
         for _ in range(2):
             predictor.prewarm(kept.clip, 0)
             predictor.prewarm(kept.clip, 1)

@@ -41,12 +41,12 @@ def test_every_part_is_judged_and_the_same_again(labelled: LabelledClip, held_ou
 def test_what_nobody_labelled_does_not_count(labelled: LabelledClip, held_out: HeldOut) -> None:
     one_camera = replace(labelled, labelled_cameras=("front",))
     spoilt = replace(one_camera, masklets=tuple(with_wrong_camera(masklet, "front_left") for masklet in labelled.masklets))
-    judged = judge(GeometricPredictor(), [spoilt])
-    assert judged == judge(GeometricPredictor(), [one_camera])
+    judged = judge(GeometricPredictor(), [spoilt], objects_per_clip=3)
+    assert judged == judge(GeometricPredictor(), [one_camera], objects_per_clip=3)
     assert judged.clicked_camera is not None
-    blind = judge(GeometricPredictor(), [replace(labelled, labelled_cameras=())])
+    blind = judge(GeometricPredictor(), [replace(labelled, labelled_cameras=())], objects_per_clip=3)
     assert (blind.clicked_camera, blind.followed_camera) == (None, None)
-    first_only = judge(GeometricPredictor(), [replace(labelled, labelled_frames=(0,))])
+    first_only = judge(GeometricPredictor(), [replace(labelled, labelled_frames=(0,))], objects_per_clip=3)
     assert (first_only.followed_camera, first_only.followed_lidar) == (None, None)
     assert judge(GeometricPredictor(), [replace(labelled, labelled_frames=())]).objects == ()
 
