@@ -257,7 +257,13 @@ def _add_evaluation(words: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_training(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     train = words.add_parser("train", help="learn from what people submitted in a project; the new version answers only if it is better")
     train.set_defaults(command=training.run_train)
-    train.add_argument("project", metavar="PROJECT")
+    train.add_argument("project", metavar="PROJECT", nargs="?")
+    train.add_argument(
+        "--from", dest="folders", nargs="+", metavar="FOLDER", help="in place of a project: drives on disk whose labels have masks"
+    )
+    train.add_argument(
+        "--synthetic", type=Path, metavar="FOLDER", help="in place of both: a small network from scratch on simulated drives, a file there"
+    )
     train.add_argument(
         "--mode",
         choices=get_args(TrainingMode),

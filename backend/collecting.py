@@ -93,16 +93,20 @@ def as_labelled(clip: Clip, masklets: Sequence[Masklet]) -> LabelledClip | None:
     return LabelledClip(clip, tuple(masklets), tuple(cameras), tuple(frames)) if frames else None
 
 
-def split(tasks: Sequence[LabelledTaskClip], project_id: int, held_out_share: float) -> Split:
+def split(tasks: Sequence[LabelledTaskClip], where: str, held_out_share: float, what: str = "submitted tasks") -> Split:
     """Which tasks are held out is the task's own: it stays so however many others come, but that there is always one of each kind.
+
+    Args:
+        where: what they are of, "project 7": named in the error, and part of what chooses.
+        what: what the error calls them.
 
     Raises:
         InputError: fewer tasks than needed.
     """
     if len(tasks) < FEWEST_TASKS:
-        expected = f"at least {FEWEST_TASKS} submitted tasks with labelled objects, one to learn from and one to judge by"
-        raise InputError(f"project {project_id}", expected, str(len(tasks)))
-    places = {task.task_id: _place(project_id, task.task_id) for task in tasks}
+        expected = f"at least {FEWEST_TASKS} {what} with labelled objects, one to learn from and one to judge by"
+        raise InputError(where, expected, str(len(tasks)))
+    places = {task.task_id: _place(where, task.task_id) for task in tasks}
     by_place = sorted(places, key=lambda task_id: (places[task_id], task_id))
     held_out = {task_id for task_id in by_place[:-1] if places[task_id] < held_out_share} | {by_place[0]}
     ordered = sorted(tasks, key=lambda task: task.task_id)
@@ -115,7 +119,7 @@ def annotations_of(tasks: Sequence[LabelledTaskClip]) -> Mapping[int, int]:
     return {task.task_id: task.annotation_id for task in tasks}
 
 
-def _place(project_id: int, task_id: int) -> Fraction:
+def _place(where: str, task_id: int) -> Fraction:
     """In [0, 1), by chance once and for all."""
-    digest = hashlib.sha256(f"{project_id} {task_id}".encode()).digest()
+    digest = hashlib.sha256(f"{where} {task_id}".encode()).digest()
     return Fraction(int.from_bytes(digest[:8], "big"), 2**64)

@@ -15,12 +15,12 @@ from backend.batch_worker import LOWEST_PRIORITY, stop_with_parent
 from backend.engine import engine_kind
 from backend.errors import one_line
 from backend.label_studio import LabelStudioClient
-from backend.learners import Learner, StoppedError, learner_of
+from backend.learners import StoppedError, learner_of
 from backend.logs import configure_logging
 from backend.media import MediaReader
 from backend.settings import Settings
 from backend.training_jobs import TrainingJob, TrainingJobs, TrainingRequest, training_folder, training_jobs_of, why_no_training
-from backend.training_run import Outcome, TrainingRun
+from backend.training_run import Outcome, Teaching, TrainingRun
 from sam4d.structures import InputError
 
 logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class _Watch:
         return self.by_request or self._stopped.is_set()
 
 
-def training_run_of(settings: Settings, learn: Learner | None = None) -> TrainingRun:
+def training_run_of(settings: Settings) -> TrainingRun:
     """As the settings say. Raises InputError where something is missing."""
     missing = why_no_training(settings)
     if missing:
@@ -124,13 +124,12 @@ def training_run_of(settings: Settings, learn: Learner | None = None) -> Trainin
     url, api_key = settings.label_studio_url, settings.label_studio_api_key
     assert url is not None
     assert api_key is not None
-    return TrainingRun(
-        settings,
-        lambda: LabelStudioClient(url, api_key),
-        MediaReader(settings).open_clip,
-        learn or learner_of(engine_kind(settings)),
-        training_folder(settings),
-    )
+    return TrainingRun(teaching_of(settings), lambda: LabelStudioClient(url, api_key), MediaReader(settings).open_clip)
+
+
+def teaching_of(settings: Settings) -> Teaching:
+    """As the settings say. Raises InputError without a MODEL_DIR."""
+    return Teaching(settings, learner_of(engine_kind(settings)), training_folder(settings))
 
 
 def run_training_worker(settings: Settings) -> None:

@@ -127,7 +127,7 @@ def tasks(numbers: list[int]) -> list[LabelledTaskClip]:
 
 @given(st.sets(st.integers(1, 10**6), min_size=2, max_size=30), st.floats(0.01, 0.9))
 def test_every_task_is_on_one_side_and_both_have_some(numbers: set[int], share: float) -> None:
-    parts = split(tasks(sorted(numbers)), 7, share)
+    parts = split(tasks(sorted(numbers)), "project 7", share)
     training, held_out = ({task.task_id for task in part} for part in (parts.training, parts.held_out))
     assert training | held_out == numbers
     assert not training & held_out
@@ -137,22 +137,22 @@ def test_every_task_is_on_one_side_and_both_have_some(numbers: set[int], share: 
 
 @given(st.sets(st.integers(1, 10**6), min_size=2, max_size=30), st.sets(st.integers(1, 10**6), max_size=10), st.floats(0.01, 0.9))
 def test_what_was_learnt_from_never_becomes_what_is_judged_by(numbers: set[int], more: set[int], share: float) -> None:
-    before = split(tasks(sorted(numbers)), 7, share)
-    after = split(tasks(sorted(numbers | more)), 7, share)
+    before = split(tasks(sorted(numbers)), "project 7", share)
+    after = split(tasks(sorted(numbers | more)), "project 7", share)
     learnt = {task.task_id for task in before.training}
     # All but the one that is learnt from only because there must be one.
     assert len(learnt & {task.task_id for task in after.held_out}) <= (1 if len(learnt) == 1 else 0)
 
 
 def test_the_share_is_about_what_was_asked_for() -> None:
-    parts = split(tasks(list(range(1, 1001))), 7, 0.2)
+    parts = split(tasks(list(range(1, 1001))), "project 7", 0.2)
     assert 150 < len(parts.held_out) < 250
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_too_few_tasks_are_counted(count: int) -> None:
     with pytest.raises(InputError) as caught:
-        split(tasks(list(range(count))), 7, 0.2)
+        split(tasks(list(range(count))), "project 7", 0.2)
     assert str(caught.value) == (
         f"project 7: expected at least 2 submitted tasks with labelled objects, one to learn from and one to judge by, found {count}"
     )

@@ -17,7 +17,7 @@ from backend.label_studio import LabelledTask, Labels, LabelStudioClient, LabelS
 from backend.learners import Learner, Lesson, StoppedError, search_parameters, train_network
 from backend.settings import Settings
 from backend.training_jobs import TrainingJobs, TrainingRequest
-from backend.training_run import TrainingRun
+from backend.training_run import Teaching, TrainingRun
 from backend.training_worker import MOST_FAILURES, TrainingWorker, training_run_of
 from backend.versions import BASE, About, VersionStore
 from converters.regions import masklet_to_regions
@@ -122,7 +122,8 @@ def worker_of(
     jobs = TrainingJobs(settings.model_dir / "training" / "jobs.sqlite3") if settings.model_dir else None
     assert jobs is not None
     assert settings.model_dir is not None
-    run = TrainingRun(settings, lambda: cast(LabelStudioClient, server), server.open_clip, learn, settings.model_dir / "training")
+    teaching = Teaching(settings, learn, settings.model_dir / "training")
+    run = TrainingRun(teaching, lambda: cast(LabelStudioClient, server), server.open_clip)
     return TrainingWorker(jobs, run, stopped or threading.Event()), jobs
 
 
@@ -279,7 +280,7 @@ def test_the_network_is_trained_on_from_its_weights_stopped_and_gone_on_with(net
     worker = replace(worker, progress=lambda step, done, total: steps.append(done) if "training" in step else None)
     worker.work()
     assert [job.state for job in jobs.jobs()] == ["done"], jobs.jobs()
-    assert steps == [2], "what was done is not done again"
+    assert steps == [1, 2], "what was done is said, and not done again"
     store = version_store_of(network_settings)
     assert store is not None
     version = store.get("v1")
@@ -387,7 +388,7 @@ def test_a_job_that_ends_every_process_does_not_do_so_for_ever(settings: Setting
 def test_it_says_what_is_missing(settings: Settings) -> None:
     with pytest.raises(InputError, match="found no MODEL_DIR"):
         training_run_of(replace(settings, model_dir=None))
-    assert training_run_of(settings).learn is search_parameters
+    assert training_run_of(settings).teaching.learn is search_parameters
 
 
 def test_a_version_is_loaded_by_name(settings: Settings, store: VersionStore) -> None:
