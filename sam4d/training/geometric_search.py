@@ -1,7 +1,7 @@
 """The geometric engine's parameters, estimated anew from what people labelled.
 
 A pattern search: one parameter after the other is made larger or smaller by a factor, and stays so where the objects of the clips are then
-answered better; where a whole round gains nothing, the factor becomes smaller. Nothing in it is left to chance.
+answered better, not one of them alone; where a whole round gains nothing, the factor becomes smaller. Nothing in it is left to chance.
 
 Masks in cameras follow from the points, and take most of the time: they are compared on the clicked frames alone.
 """
@@ -32,7 +32,7 @@ STEPS = (1.5, 1.22, 1.1)
 """Factors, largest first; what is off by less is within what the objects of another drive would want."""
 
 LEAST_GAIN = 0.0005
-"""Of the score: less is chance."""
+"""Of the score, for a step to be taken, and more than its standard error over the objects: what one of them alone gains is chance."""
 
 MEMORY_BYTES = 1 << 30
 
@@ -83,10 +83,10 @@ def search_parameters(
         OSError: `kept` cannot be written.
     """
     judged = _Judged(clips, kept, objects_per_clip, memory_bytes, stop)
-    start_score = judged.score(start)
+    best, best_scores = start, judged.scores(start)
+    start_score = _mean(best_scores)
     if progress is not None:
         progress(1, most_evaluations)
-    best, best_score = start, start_score
     tried = {_key(start)}
     larger_first = dict.fromkeys(BOUNDS, True)
     for step in STEPS:
@@ -95,21 +95,31 @@ def search_parameters(
             gained = False
             for name in BOUNDS:
                 for larger in (larger_first[name], not larger_first[name]):
-                    before = best_score
+                    before = best
                     while (candidate := _changed(best, name, step if larger else 1 / step)) is not None and _key(candidate) not in tried:
                         if len(tried) >= most_evaluations:
-                            return SearchResult(start, best, start_score, best_score, len(tried))
+                            return SearchResult(start, best, start_score, _mean(best_scores), len(tried))
                         tried.add(_key(candidate))
-                        score = judged.score(candidate)
+                        scores = judged.scores(candidate)
                         if progress is not None:
                             progress(len(tried), most_evaluations)
-                        if score <= best_score + LEAST_GAIN:
+                        if not _is_gain(best_scores, scores):
                             break
-                        best, best_score = candidate, score
-                    if best_score > before:
+                        best, best_scores = candidate, scores
+                    if best != before:
                         gained, larger_first[name] = True, larger
                         break
-    return SearchResult(start, best, start_score, best_score, len(tried))
+    return SearchResult(start, best, start_score, _mean(best_scores), len(tried))
+
+
+def _is_gain(before: tuple[float, ...], after: tuple[float, ...]) -> bool:
+    gains = np.subtract(after, before)
+    standard_error = float(gains.std(ddof=1)) / len(gains) ** 0.5 if len(gains) > 1 else 0.0
+    return float(gains.mean()) > max(LEAST_GAIN, standard_error)
+
+
+def _mean(scores: tuple[float, ...]) -> float:
+    return float(np.mean(scores))
 
 
 def _changed(parameters: GeometricParameters, name: str, factor: float) -> GeometricParameters | None:
@@ -126,7 +136,7 @@ def _key(parameters: GeometricParameters) -> tuple[float, ...]:
 
 
 class _Judged:
-    """Scores by parameters, those that an interrupted search left included."""
+    """The objects' scores by parameters, those that an interrupted search left included."""
 
     def __init__(
         self, clips: Sequence[LabelledClip], kept: Path | None, objects_per_clip: int, memory_bytes: int, stop: Stop | None
@@ -140,13 +150,13 @@ class _Judged:
         self._of = _fingerprint(clips, objects_per_clip)
         self._scores = _read(kept, self._of) if kept is not None else {}
 
-    def score(self, parameters: GeometricParameters) -> float:
+    def scores(self, parameters: GeometricParameters) -> tuple[float, ...]:
         key = _key(parameters)
         if key not in self._scores:
             held_out = self._judge(parameters)
             if not held_out.objects:
                 raise InputError("clips to learn from", "a labelled object with points or pixels enough to be clicked on", "none")
-            self._scores[key] = held_out.score
+            self._scores[key] = tuple(judged.score for judged in held_out.objects)
             if self._kept is not None:
                 _write(self._kept, self._of, self._scores)
         return self._scores[key]
@@ -186,17 +196,17 @@ def _fingerprint(clips: Sequence[LabelledClip], objects_per_clip: int) -> str:
     return digest.hexdigest()
 
 
-def _read(kept: Path, of: str) -> dict[tuple[float, ...], float]:
+def _read(kept: Path, of: str) -> dict[tuple[float, ...], tuple[float, ...]]:
     """Nothing where the file is not there, or of other clips, or damaged: it saves time, and nothing else."""
     try:
         content = json.loads(kept.read_text(encoding="utf-8"))
         if content["of"] != of:
             return {}
-        return {_key(parameters_from_json(each["parameters"])): float(each["score"]) for each in content["judged"]}
+        return {_key(parameters_from_json(each["parameters"])): tuple(map(float, each["scores"])) for each in content["judged"]}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
-def _write(kept: Path, of: str, scores: dict[tuple[float, ...], float]) -> None:
-    judged = [{"parameters": dict(zip(BOUNDS, key, strict=True)), "score": score} for key, score in scores.items()]
+def _write(kept: Path, of: str, scores: dict[tuple[float, ...], tuple[float, ...]]) -> None:
+    judged = [{"parameters": dict(zip(BOUNDS, key, strict=True)), "scores": of_objects} for key, of_objects in scores.items()]
     write_whole(kept, json.dumps({"of": of, "judged": judged}, indent=1) + "\n")

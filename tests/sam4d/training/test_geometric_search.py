@@ -62,6 +62,20 @@ def test_it_keeps_what_is_good(clip: LabelledClip, judged: list[GeometricParamet
     assert "nothing is better" in str(result)
 
 
+def test_what_one_object_alone_gains_is_chance(clip: LabelledClip, monkeypatch: pytest.MonkeyPatch) -> None:
+    def judge_by_gap(predictor: GeometricPredictor, *_: object, **__: object) -> HeldOut:
+        # With a wider gap the first object gains a lot and the others nothing; with a narrower one all gain a little.
+        wider, narrower = (float(way * (predictor.parameters.gap_m - 0.2) > 0) for way in (1, -1))
+        scores = (0.5 + 0.4 * wider + 0.01 * narrower, 0.6 + 0.01 * narrower, 0.7 + 0.02 * narrower)
+        return HeldOut("test", tuple(JudgedObject(0, "clip", k, None, score, None, None) for k, score in enumerate(scores)))
+
+    monkeypatch.setattr(geometric_search, "judge", judge_by_gap)
+    monkeypatch.setattr(GeometricPredictor, "prewarm", lambda *_: None)
+    result = search_parameters([clip], most_evaluations=100)
+    assert result.best.gap_m < DEFAULT_PARAMETERS.gap_m
+    assert result.best == replace(DEFAULT_PARAMETERS, gap_m=result.best.gap_m)
+
+
 def test_it_ends_with_its_budget(clip: LabelledClip, judged: list[GeometricParameters]) -> None:
     told: list[tuple[int, int]] = []
     result = search_parameters([clip], most_evaluations=7, progress=lambda *done: told.append(done))
@@ -100,7 +114,7 @@ def test_what_was_judged_of_something_else_does_not_count(
     elif change == "damaged":
         kept.write_bytes(kept.read_bytes()[:-30])
     else:
-        kept.write_text(json.dumps({"of": json.loads(kept.read_text())["of"], "judged": [{"parameters": {"gap": 1}, "score": 1}]}))
+        kept.write_text(json.dumps({"of": json.loads(kept.read_text())["of"], "judged": [{"parameters": {"gap": 1}, "scores": [1]}]}))
     search_parameters([clip], most_evaluations=3, kept=kept)
     assert len(judged) == 6
 
