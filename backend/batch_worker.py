@@ -108,7 +108,7 @@ class BatchWorker:
                 return
             window = parse_task_data(found.data)
             clip = self.open_clip(window.sequence, task.project_id).window(window.first_frame, window.frame_count)
-            config = parse_label_config(client.label_config(task.project_id), clip.cameras)
+            config = parse_label_config(client.project_of(task.project_id).label_config, clip.cameras)
             predictor = self.engine()
             proposed = propose_regions(window, clip, config, predictor, self.masks_per_task, self._check_stopped)
             client.replace_prediction(found, proposed.regions, score=proposed.score, model_version=predictor.version)

@@ -12,6 +12,7 @@ import httpx
 from label_studio_sdk import ImportApiRequest, LabelStudio
 from label_studio_sdk.core.api_error import ApiError
 
+from backend.label_studio_answers import listed_versions, reason_of
 from backend.s3_access import S3Access
 from sam4d.structures import InputError
 
@@ -277,11 +278,6 @@ class LabelStudioClient:
             raise
         return Task(task_id, dict(found.data)) if getattr(found, "project", None) == project_id else None
 
-    def label_config(self, project_id: int) -> str:
-        """A project's labelling configuration (XML)."""
-        with self._asking(f"project {project_id}"):
-            return str(self._sdk.projects.get(project_id).label_config)
-
     def labelled_task(self, task: Task) -> LabelledTask:
         with self._asking(f"task {task.task_id}"):
             whole = self._sdk.tasks.get(str(task.task_id))
@@ -297,9 +293,9 @@ class LabelStudioClient:
             listed: Iterable[Any] = self._sdk.tasks.list(
                 project=project.project_id, fields="all", include="id,predictions_model_versions,total_predictions", page_size=100
             )
-            predicted = [task for task in listed if model_version in _versions(task.predictions_model_versions)]
+            predicted = [task for task in listed if model_version in listed_versions(task.predictions_model_versions)]
         # Versions are listed once, however many predictions have them; only where there are more predictions is it worth a look.
-        unclear = {int(task.id) for task in predicted if task.total_predictions != len(_versions(task.predictions_model_versions))}
+        unclear = {int(task.id) for task in predicted if task.total_predictions != len(listed_versions(task.predictions_model_versions))}
         doubled = {number for number in unclear if self._count_predictions(number, model_version) > 1}
         return {int(task.id) for task in predicted} - doubled
 
@@ -340,7 +336,7 @@ class LabelStudioClient:
         with self._asking(f"the ML backends of project {project.title!r}"):
             listed: Iterable[Any] = self._sdk.ml.list(project=project.project_id)
             return [
-                ConnectedBackend(str(other.url), bool(other.is_interactive), str(other.state or ""), _reason(other.error_message or ""))
+                ConnectedBackend(str(other.url), bool(other.is_interactive), str(other.state or ""), reason_of(other.error_message or ""))
                 for other in listed
             ]
 
@@ -374,7 +370,7 @@ class LabelStudioClient:
         try:
             yield
         except ApiError as error:
-            found = f"{error.status_code}: {_reason(error.body)}"
+            found = f"{error.status_code}: {reason_of(error.body)}"
             if error.status_code == 401:
                 raise LabelStudioError(where, "a token that it accepts (LABEL_STUDIO_API_KEY)", found, 401) from None
             if error.status_code == 403:
@@ -402,16 +398,3 @@ def _labels(entry: Any) -> Labels:
         model_version=str(values.get("model_version") or ""),
         was_cancelled=bool(values.get("was_cancelled")),
     )
-
-
-def _versions(listed: Any) -> list[str]:
-    """A list on PostgreSQL, one text with commas on SQLite, where a version may not hold a comma itself."""
-    return listed.split(",") if isinstance(listed, str) else list(listed or ())
-
-
-def _reason(body: Any) -> str:
-    """What Label Studio says, on one line."""
-    if isinstance(body, dict):
-        body = body.get("validation_errors") or body.get("detail") or body
-    text = " ".join(str(body).split())
-    return text if len(text) <= 300 else f"{text[:300]}..."

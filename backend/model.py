@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from label_studio_ml.model import LabelStudioMLBase
 
-from backend.training_desk import TrainingDesk, desk_without_keeper, event_of, project_number
+from backend.training_desk import ANNOTATION_EVENTS, START_TRAINING, TrainingDesk, desk_without_keeper, event_of, project_number
 
 if TYPE_CHECKING:
     from backend.service import LabellingService
@@ -25,6 +25,9 @@ class Sam4DBackend(LabelStudioMLBase):  # type: ignore[misc]  # label-studio-ml 
         label_config: the project's labelling configuration.
         service: what answers; None takes this process's own, built from the environment when first asked.
     """
+
+    TRAIN_EVENTS = (*sorted(ANNOTATION_EVENTS), START_TRAINING)
+    """1.0.9 hands on these alone, and not START_TRAINING by itself."""
 
     def __init__(
         self, project_id: str | None = None, label_config: str | None = None, *, service: LabellingService | None = None, **kwargs: Any

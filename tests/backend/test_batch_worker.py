@@ -14,6 +14,7 @@ from backend.batch_queue import BatchQueue, QueuedTask, QueueError
 from backend.batch_worker import MOST_FAILURES, BatchWorker
 from backend.errors import MediaError
 from backend.label_studio import LabelStudioClient, LabelStudioError, Task
+from backend.label_studio import Project as LabellingProject
 from converters.label_config import BIRDS_EYE
 from sam4d.predictor import build_predictor
 from sam4d.structures import Clip, InputError
@@ -43,8 +44,8 @@ class LabelStudioInMemory:
         self.before("task")
         return Task(task_id, self.tasks[task_id]) if task_id in self.tasks and project_id == 7 else None
 
-    def label_config(self, project_id: int) -> str:
-        return self.project.label_config
+    def project_of(self, project_id: int) -> LabellingProject:
+        return LabellingProject(project_id, "drives", self.project.label_config)
 
     def replace_prediction(self, task: Task, result: Sequence[Any], *, score: float, model_version: str) -> None:
         self.before("post")
