@@ -14,29 +14,35 @@ from starlette.applications import Starlette
 
 from backend.batch_keeper import BatchKeeper
 from backend.batch_queue import batch_queue_of, why_no_queue
-from backend.engine import predictor_of
 from backend.http import build_app
 from backend.logs import configure_logging
 from backend.media import MediaReader
+from backend.process_keeper import ProcessKeeper
+from backend.served_engine import ServedEngine
 from backend.service import LabellingService
 from backend.sessions import SessionStore
 from backend.settings import Settings
+from backend.training_desk import TrainingDesk, desk_of, desk_without_keeper
+from backend.training_jobs import training_jobs_of, why_no_training
+from backend.training_worker import run_training_worker
 
 logger = logging.getLogger(__name__)
 
 
-def build_service(settings: Settings, keeper: BatchKeeper | None = None) -> LabellingService:
-    """Everything behind the endpoints. Raises InputError where the engine cannot be had, see `predictor_of`."""
-    predictor = predictor_of(settings)
+def build_service(settings: Settings, keeper: BatchKeeper | None = None, training: TrainingDesk | None = None) -> LabellingService:
+    """Everything behind the endpoints. Raises InputError where the engine cannot be had, see `ServedEngine`."""
+    engine = ServedEngine(settings)
     return LabellingService(
-        predictor=predictor,
+        engine=engine,
         media=MediaReader(settings),
-        sessions=SessionStore(settings.session_count, settings.session_bytes, shared=predictor),
+        sessions=SessionStore(settings.session_count, settings.session_bytes),
         interactive_seconds=settings.interactive_seconds,
         batch_seconds=settings.batch_seconds,
         masks_per_task=settings.masks_per_task,
         limits=settings.limits,
         keeper=keeper,
+        training=training or desk_without_keeper(settings),
+        version_trouble=lambda: engine.trouble,
     )
 
 
@@ -48,7 +54,12 @@ def create_app(settings: Settings | None = None) -> Starlette:
     queue = batch_queue_of(settings)
     if queue is None:
         logger.info("tasks that find no time are not queued: %s", why_no_queue(settings))
-    return build_app(build_service(settings, BatchKeeper(queue, settings) if queue is not None else None), settings)
+    batch_keeper = BatchKeeper(queue, settings) if queue is not None else None
+    jobs = training_jobs_of(settings)
+    trainer = ProcessKeeper(jobs, settings, run_training_worker, "training") if jobs is not None and not why_no_training(settings) else None
+    desk = desk_of(settings, trainer.wake if trainer is not None else lambda: None)
+    keepers = [keeper for keeper in (batch_keeper, trainer) if keeper is not None]
+    return build_app(build_service(settings, batch_keeper, desk), settings, keepers)
 
 
 class _ProcessService:

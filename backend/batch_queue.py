@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from backend.settings import Settings
+from backend.shared_tables import SharedTables
 from sam4d.structures import InputError
 
 State: TypeAlias = Literal["waiting", "running", "failed", "done"]
 
-LOCKED_SECONDS = 20.0
-"""How long one process waits for another's change, which takes milliseconds."""
 KEPT_SECONDS = 7 * 86400.0
 """How long it is remembered what became of a task."""
 
@@ -64,13 +62,13 @@ class BatchQueue:
     """
 
     def __init__(self, file: Path, most_tasks: int, clock: Callable[[], float] = time.time) -> None:
-        self._file = file
+        self._tables = SharedTables(file, [TABLE], _unusable)
         self._most_tasks = most_tasks
         self._clock = clock
 
     def add(self, tasks: Mapping[int, int]) -> set[int]:
         """The tasks of {task: project} that wait now; the others found no room."""
-        with self._changing() as table:
+        with self._tables.changing() as table:
             table.execute("DELETE FROM tasks WHERE state IN ('failed', 'done') AND changed_s < ?", (self._clock() - KEPT_SECONDS,))
             waiting = {number for (number,) in table.execute("SELECT task_id FROM tasks WHERE state IN ('waiting', 'running')")}
             new = [number for number in tasks if number not in waiting][: max(0, self._most_tasks - len(waiting))]
@@ -80,7 +78,7 @@ class BatchQueue:
 
     def held(self, task_ids: Collection[int], since_s: float) -> set[int]:
         """Those of the tasks that wait, are worked on, or have been done since: nobody else should predict them now."""
-        with self._reading() as table:
+        with self._tables.reading() as table:
             rows = table.execute(
                 "SELECT task_id FROM tasks WHERE state IN ('waiting', 'running') OR state = 'done' AND changed_s >= ?", (since_s,)
             )
@@ -88,7 +86,7 @@ class BatchQueue:
 
     def take(self) -> QueuedTask | None:
         """The next task that is due, from now on running; None where there is none."""
-        with self._changing() as table:
+        with self._tables.changing() as table:
             row = table.execute(NEXT_DUE, (self._clock(),)).fetchone()
             if row is not None:
                 self._set(table, row[0], "running")
@@ -96,35 +94,35 @@ class BatchQueue:
 
     def put_back(self, task: QueuedTask, failure: str = "", after_s: float = 0.0) -> None:
         """To be taken again; after so many seconds, and then behind all that wait for their first turn. A failure is counted."""
-        with self._changing() as table:
+        with self._tables.changing() as table:
             failures, failure = (task.failures + 1, failure) if failure else (task.failures, task.failure)
             change = "UPDATE tasks SET state = 'waiting', failures = ?, failure = ?, due_s = ?, changed_s = ? WHERE task_id = ?"
             due_s = self._clock() + after_s if after_s else 0.0
             table.execute(change, (failures, failure, due_s, self._clock(), task.task_id))
 
     def finish(self, task: QueuedTask) -> None:
-        with self._changing() as table:
+        with self._tables.changing() as table:
             self._set(table, task.task_id, "done")
 
     def fail(self, task: QueuedTask, failure: str) -> None:
         """Not to be taken again, unless somebody asks for it anew."""
-        with self._changing() as table:
+        with self._tables.changing() as table:
             change = "UPDATE tasks SET state = 'failed', failures = failures + 1, failure = ?, changed_s = ? WHERE task_id = ?"
             table.execute(change, (failure, self._clock(), task.task_id))
 
     def drop(self, task: QueuedTask) -> None:
-        with self._changing() as table:
+        with self._tables.changing() as table:
             table.execute("DELETE FROM tasks WHERE task_id = ?", (task.task_id,))
 
     def tasks(self, project_id: int | None = None, states: Sequence[State] = get_args(State)) -> list[QueuedTask]:
         """Those of a project, or all, in the order in which they came."""
-        with self._reading() as table:
+        with self._tables.reading() as table:
             found = [QueuedTask(*row) for row in table.execute(ALL)]
         return [task for task in found if task.state in states and project_id in (None, task.project_id)]
 
     def counts(self) -> dict[State, int]:
         """How many there are of each state; failed and done within a week."""
-        with self._reading() as table:
+        with self._tables.reading() as table:
             counted = Counter(dict(table.execute("SELECT state, COUNT(*) FROM tasks GROUP BY state")))
         return {state: counted[state] for state in get_args(State)}
 
@@ -133,62 +131,17 @@ class BatchQueue:
         counts = self.counts()
         return counts["waiting"] + counts["running"] > 0
 
-    @contextlib.contextmanager
-    def one_worker(self) -> Iterator[bool]:
+    def put_back_running(self) -> None:
+        """All that is being worked on; called by who is alone."""
+        for task in self.tasks(states=["running"]):
+            self.put_back(task)
+
+    def one_worker(self) -> contextlib.AbstractContextManager[bool]:
         """False where another process is in this block: one works at a time, and the system frees the place of one that is killed."""
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = self._file.with_suffix(".lock").open("w")
-        except OSError as error:
-            raise _unusable(error) from None
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                alone = True
-            except BlockingIOError:
-                alone = False
-            except OSError as error:
-                # A file system without locks.
-                raise _unusable(error) from None
-            yield alone
+        return self._tables.one_worker()
 
     def _set(self, table: sqlite3.Connection, task_id: int, state: State) -> None:
         table.execute("UPDATE tasks SET state = ?, changed_s = ? WHERE task_id = ?", (state, self._clock(), task_id))
-
-    @contextlib.contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
-        """All of the block's changes, or none."""
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with contextlib.closing(sqlite3.connect(self._file, timeout=LOCKED_SECONDS, isolation_level=None)) as table:
-                table.execute("BEGIN IMMEDIATE")
-                table.execute(TABLE)
-                yield table
-                table.execute("COMMIT")
-        except (sqlite3.Error, OSError) as error:
-            raise _unusable(error) from None
-
-    def _undo_half_a_change(self) -> None:
-        """Of a process that was killed at it: who only reads cannot, and would be refused until somebody adds a task."""
-        if self._file.with_name(f"{self._file.name}-journal").exists():
-            with contextlib.suppress(QueueError), self._changing():
-                pass
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Changes nothing that others can see; a queue that nobody has used yet is empty."""
-        try:
-            if self._file.exists():
-                self._undo_half_a_change()
-                address = f"{self._file.absolute().as_uri()}?mode=ro"
-                with contextlib.closing(sqlite3.connect(address, uri=True, timeout=LOCKED_SECONDS)) as table:
-                    yield table
-            else:
-                with contextlib.closing(sqlite3.connect(":memory:")) as table:
-                    table.execute(TABLE)
-                    yield table
-        except (sqlite3.Error, OSError) as error:
-            raise _unusable(error) from None
 
 
 def batch_queue_of(settings: Settings) -> BatchQueue | None:
@@ -211,7 +164,5 @@ def why_no_queue(settings: Settings) -> str:
     return f"no {', no '.join(missing)}" if missing else ""
 
 
-def _unusable(error: Exception) -> QueueError:
-    # What the system says of a file names its place.
-    says = (error.strerror or "") if isinstance(error, OSError) else str(error)
-    return QueueError("the queue of tasks in MODEL_DIR", "a file that can be read and written", says or type(error).__name__)
+def _unusable(says: str) -> QueueError:
+    return QueueError("the queue of tasks in MODEL_DIR", "a file that can be read and written", says)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from types import FrameType
 
 from backend.batch_queue import BatchQueue, QueuedTask, QueueError, batch_queue_of
-from backend.engine import predictor_of
 from backend.errors import MediaError, one_line
 from backend.label_studio import LabelStudioClient, LabelStudioError
 from backend.logs import configure_logging
 from backend.media import MediaReader
 from backend.proposing import propose_regions
+from backend.served_engine import ServedEngine
 from backend.settings import Settings
 from converters.label_config import parse_label_config
 from converters.tasks import parse_task_data
@@ -45,13 +45,13 @@ class StoppedError(Exception):
 class BatchWorker:
     """Predicts task after task and posts the predictions.
 
-    connect: a new connection to Label Studio. open_clip: the whole sequence at an address, for a project. masks_per_task: brush masks
-    that a prediction may hold at the most. stopped: set from outside; the task at work goes back to the queue. failure_seconds: until a
-    task is tried again the first time.
+    engine: the one that predicts the next task. connect: a new connection to Label Studio. open_clip: the whole sequence at an address,
+    for a project. masks_per_task: brush masks that a prediction may hold at the most. stopped: set from outside; the task at work goes
+    back to the queue. failure_seconds: until a task is tried again the first time.
     """
 
     queue: BatchQueue
-    predictor: Predictor
+    engine: Callable[[], Predictor]
     connect: Callable[[], LabelStudioClient]
     open_clip: Callable[[str, int], Clip]
     masks_per_task: int
@@ -108,9 +108,10 @@ class BatchWorker:
                 return
             window = parse_task_data(found.data)
             clip = self.open_clip(window.sequence, task.project_id).window(window.first_frame, window.frame_count)
-            config = parse_label_config(client.label_config(task.project_id), clip.cameras)
-            proposed = propose_regions(window, clip, config, self.predictor, self.masks_per_task, self._check_stopped)
-            client.replace_prediction(found, proposed.regions, score=proposed.score, model_version=self.predictor.version)
+            config = parse_label_config(client.project_of(task.project_id).label_config, clip.cameras)
+            predictor = self.engine()
+            proposed = propose_regions(window, clip, config, predictor, self.masks_per_task, self._check_stopped)
+            client.replace_prediction(found, proposed.regions, score=proposed.score, model_version=predictor.version)
         self.queue.finish(task)
         logger.info("task %d: %d objects, from the queue", task.task_id, len(proposed.masklets))
 
@@ -146,7 +147,7 @@ def run_batch_worker(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, stop)
     # A Ctrl-C in the terminal reaches the server too, which ends this process in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_stop_with_parent, args=(stopped,), daemon=True).start()
+    threading.Thread(target=stop_with_parent, args=(stopped,), daemon=True).start()
     os.nice(LOWEST_PRIORITY)
     configure_logging(settings.log_level, settings.log_format, settings.hidden_in_logs())
     # or each task has a line for each of its requests, with their addresses
@@ -160,7 +161,7 @@ def run_batch_worker(settings: Settings) -> None:
             if alone:
                 BatchWorker(
                     queue=queue,
-                    predictor=predictor_of(settings),
+                    engine=ServedEngine(settings),
                     connect=lambda: LabelStudioClient(url, api_key),
                     open_clip=MediaReader(settings).open_clip,
                     masks_per_task=settings.masks_per_task,
@@ -171,7 +172,8 @@ def run_batch_worker(settings: Settings) -> None:
         raise SystemExit(1) from None
 
 
-def _stop_with_parent(stopped: threading.Event) -> None:
+def stop_with_parent(stopped: threading.Event) -> None:
+    """Ends a worker whose server was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -10,11 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias, get_args
 
-from backend.commands import checkpoints, doctor, evaluation, files, generation, jobs, projects, services
+from backend.commands import checkpoints, doctor, evaluation, files, generation, jobs, projects, services, training
 from backend.data_engine import DATA_ENGINE
 from backend.embedded import ChildProcessFailedError, terminated_like_interrupted
 from backend.errors import one_line
-from backend.settings import Settings
+from backend.settings import Settings, TrainingMode
 from converters.exports import LABEL_FORMATS
 from sam4d.evaluation.report import PARTS
 from sam4d.predictor import DeviceName, EngineName
@@ -72,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_projects(words)
     _add_files(words)
     _add_evaluation(words)
+    _add_training(words)
     _add_checkpoints(words)
     return parser
 
@@ -253,12 +254,57 @@ def _add_evaluation(words: argparse._SubParsersAction[argparse.ArgumentParser]) 
     evaluate.add_argument("--json", action="store_true", help="every object's figures as JSON on standard output")
 
 
+def _add_training(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    train = words.add_parser("train", help="learn from what people submitted in a project; the new version answers only if it is better")
+    train.set_defaults(command=training.run_train)
+    train.add_argument("project", metavar="PROJECT", nargs="?")
+    train.add_argument(
+        "--from", dest="folders", nargs="+", metavar="FOLDER", help="in place of a project: drives on disk whose labels have masks"
+    )
+    train.add_argument(
+        "--synthetic", type=Path, metavar="FOLDER", help="in place of both: a small network from scratch on simulated drives, a file there"
+    )
+    train.add_argument(
+        "--mode",
+        choices=get_args(TrainingMode),
+        help="of the network: mask decoder and prompt encoders, the memory too, or all of it (default SAM4D_TRAINING_MODE, else heads)",
+    )
+    train.add_argument("--steps", type=_positive, metavar="N", help="of the network's training (default SAM4D_TRAINING_STEPS, else 300)")
+    train.add_argument("--held-out", type=_share, metavar="SHARE", help="of the tasks to judge by (default SAM4D_HELD_OUT_SHARE, else 0.2)")
+    train.add_argument("--use-anyway", action="store_true", help="the new version answers even where it is not better")
+    train.add_argument("--stop", action="store_true", help="end the project's training that waits or runs")
+    _add_directory(train)
+    _add_engine(train)
+    train.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0.01 <= share <= 0.9:
+        raise argparse.ArgumentTypeError(f"expected a number from 0.01 to 0.9, found {text!r}")
+    return share
+
+
 def _add_checkpoints(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    checkpoint = words.add_parser("checkpoint", help="look at a checkpoint of the SAM4D network")
+    checkpoint = words.add_parser("checkpoint", help="what the engine has learnt: versions, and which of them answers; or look at a file")
     what = checkpoint.add_subparsers(required=True, metavar="WHAT")
     inspect = what.add_parser("inspect", help="say whether the network can use the file, and what it is called")
     inspect.set_defaults(command=checkpoints.run_inspect)
     inspect.add_argument("checkpoint", type=Path, metavar="FILE", help=".pth or .safetensors")
+    listed = what.add_parser("list", help="the versions of the settings' engine, and which one answers")
+    listed.set_defaults(command=checkpoints.run_list)
+    used = what.add_parser("use", help="from now on this version answers; servers follow without a restart")
+    used.set_defaults(command=checkpoints.run_use)
+    used.add_argument("version", metavar="VERSION", help="a name of sam4d checkpoint list; base is what the settings name")
+    back = what.add_parser("roll-back", help="the version that answered before answers again")
+    back.set_defaults(command=checkpoints.run_roll_back)
+    for word in (listed, used, back):
+        _add_directory(word)
+        _add_engine(word)
+        word.add_argument("--json", action="store_true", help="the result as JSON on standard output")
 
 
 def _positive(text: str) -> int:

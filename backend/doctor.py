@@ -14,11 +14,14 @@ from typing import Literal, TypeAlias
 import requests
 
 from backend.batch_queue import QueueError, batch_queue_of, why_no_queue
-from backend.engine import predictor_of
+from backend.engine import predictor_of, version_store_of
 from backend.label_studio import LabelStudioClient, Project
 from backend.media import MediaReader
 from backend.projects import BackendAddress
 from backend.settings import Settings
+from backend.training_desk import TrainingDesk
+from backend.training_jobs import training_jobs_of, why_no_training
+from backend.versions import VersionError
 from backend.viewer_page import PAGE
 from backend.web_address import shown
 from converters.label_config import VIEWER_HTML, parse_label_config
@@ -62,6 +65,7 @@ def examine_installation(settings: Settings) -> Iterator[Finding]:
     if settings.model_dir is not None:
         yield _writable("MODEL_DIR", settings.model_dir)
     yield _queue(settings)
+    yield _learnt(settings)
 
 
 def examine_backend(settings: Settings, backend: BackendAddress) -> Iterator[Finding]:
@@ -80,6 +84,8 @@ def examine_backend(settings: Settings, backend: BackendAddress) -> Iterator[Fin
         yield Finding(what, "ok", f"ready, {running}")
     else:
         yield Finding(what, "trouble", f"not ready: {', '.join(map(str, status.get('trouble', [])))}", "its log says more")
+    if status.get("version_trouble"):
+        yield Finding("version of the backend", "note", str(status["version_trouble"]), "sam4d checkpoint roll-back, or use another one")
     yield _examined("engine of the backend", lambda: _same_engine(running, settings), "start the backend again with the same settings")
     yield _access(backend, login)
 
@@ -165,6 +171,23 @@ def _queue(settings: Settings) -> Finding:
         return Finding(what, "trouble", str(error), "take the file away: the tasks in it are then asked for anew")
     waiting, failed = counts["waiting"] + counts["running"], counts["failed"]
     return Finding(what, "note" if failed else "ok", f"{waiting} tasks wait, {failed} failed", "sam4d jobs says which, and why")
+
+
+def _learnt(settings: Settings) -> Finding:
+    what = "learning"
+    store, missing = version_store_of(settings), why_no_training(settings)
+    if store is None or missing:
+        return Finding(what, "note", f"none: {missing}", "without it, Label Studio's Start Training is refused")
+    try:
+        standing, versions = store.standing(), store.versions()
+        training = TrainingDesk(training_jobs_of(settings)).says()
+    except VersionError as error:
+        return trouble(what, error, "sam4d checkpoint use base begins anew")
+    damaged = [version.name for version in versions if version.trouble]
+    found = f"{standing.current} answers, {len(versions)} versions learnt" + "".join(f"; {line}" for line in training)
+    if damaged:
+        return Finding(what, "note", f"{found}; damaged: {', '.join(damaged)}", "sam4d checkpoint list says how")
+    return Finding(what, "ok", found)
 
 
 def _writable(what: str, folder: Path) -> Finding:

@@ -9,7 +9,7 @@ import os
 import reprlib
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import anyio
@@ -28,25 +28,30 @@ from backend.errors import BusyError, RequestError, one_line
 from backend.metrics import CONTENT_TYPE, Metrics
 from backend.model import Sam4DBackend
 from backend.observation import Observation
+from backend.process_keeper import ProcessKeeper
 from backend.service import LabellingService
 from backend.settings import Settings
+from backend.training_desk import event_of, project_number
 from converters.viewer_requests import is_viewer_request
 
 RETRY_SECONDS = 10
 SETUP_BYTES = 1024 * 1024
 """The largest request at /setup, which waits for no place: a hundred times a configuration of six cameras."""
 
+EVENT_BYTES = 8 * 1024 * 1024
+"""Of an event that is read: what people annotated comes with it."""
+
 MOST_OF_JSON = {"[{": 1_000_000, '"': 8_000_000}
 """Of lists and objects, and of the ends of texts, in one request: Python takes 20 to 30 times their size for empty ones. Numbers take up to
 15 times theirs; a mask's, below 256, three times."""
 
 
-def build_app(service: LabellingService, settings: Settings) -> Starlette:
-    """The ASGI app over one service."""
+def build_app(service: LabellingService, settings: Settings, keepers: Sequence[ProcessKeeper] = ()) -> Starlette:
+    """The ASGI app over one service. keepers: started and stopped with it."""
     admission = Admission(settings.threads, settings.queue, settings.queue_seconds, settings.limits.request_bytes)
     queue = service.keeper.queue if service.keeper is not None else None
-    metrics = Metrics(service.version, admission, service.sessions, service.errors, queue)
-    endpoints = _Endpoints(service, settings, admission, metrics)
+    metrics = Metrics(lambda: service.version, admission, service.sessions, service.errors, queue)
+    endpoints = _Endpoints(service, settings, admission, metrics, keepers)
     middleware = [Middleware(Observation, metrics=metrics, errors=service.errors)]
     if settings.credentials.any_given:
         middleware.append(Middleware(Authentication, credentials=settings.credentials))
@@ -60,6 +65,7 @@ def build_app(service: LabellingService, settings: Settings) -> Starlette:
             Route("/setup", endpoints.setup, methods=["POST"]),
             Route("/predict", endpoints.predict, methods=["POST"]),
             Route("/webhook", endpoints.webhook, methods=["POST"]),
+            Route("/job_status", endpoints.job_status, methods=["POST"]),
         ],
         middleware=middleware,
         exception_handlers={HTTPException: _http_error},
@@ -68,7 +74,10 @@ def build_app(service: LabellingService, settings: Settings) -> Starlette:
 
 
 class _Endpoints:
-    def __init__(self, service: LabellingService, settings: Settings, admission: Admission, metrics: Metrics) -> None:
+    def __init__(
+        self, service: LabellingService, settings: Settings, admission: Admission, metrics: Metrics, keepers: Sequence[ProcessKeeper]
+    ) -> None:
+        self._keepers = keepers
         self._service = service
         self._settings = settings
         self._admission = admission
@@ -79,22 +88,26 @@ class _Endpoints:
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        """What waits in the queue is worked on while the server runs."""
-        keeper = self._service.keeper
-        if keeper is None:
-            yield
-            return
-        keeper.start()
+        """What waits is worked on while the server runs."""
+        for keeper in self._keepers:
+            keeper.start()
         try:
             yield
         finally:
-            await anyio.to_thread.run_sync(keeper.stop)
+            async with anyio.create_task_group() as stopping:
+                for keeper in self._keepers:
+                    stopping.start_soon(anyio.to_thread.run_sync, keeper.stop)
 
     async def health(self, request: Request) -> Response:
         """What Label Studio asks before it connects."""
         trouble = self._trouble()
-        status = {"status": "UP", "model_class": Sam4DBackend.__name__, "model_version": self._service.version}
-        return JSONResponse({**status, "ready": not trouble, **({"trouble": trouble} if trouble else {})})
+        status = {"status": "UP", "model_class": Sam4DBackend.__name__, "model_version": self._service.version, "ready": not trouble}
+        more = {"trouble": trouble, "version_trouble": self._service.version_trouble, "training": await self._training_says()}
+        return JSONResponse({**status, **{name: said for name, said in more.items() if said}})
+
+    async def _training_says(self) -> list[str]:
+        # A file that another process changes may have to be waited for.
+        return await anyio.to_thread.run_sync(self._service.training.says)
 
     async def live(self, request: Request) -> Response:
         """That this process answers at all: what does not should be started anew."""
@@ -133,12 +146,35 @@ class _Endpoints:
             return self._error_response(error, "predict")
 
     async def webhook(self, request: Request) -> Response:
-        """Label Studio tells of every change in the project; tasks bring what is needed themselves, so nothing is done."""
+        """Label Studio tells of every change in the project, and that training is to start."""
         try:
-            await self._receive(request, self._settings.limits.request_bytes, keep=lambda chunk: None)
+            start = _Start(EVENT_BYTES)
+            await self._receive(request, self._settings.limits.request_bytes, keep=start.keep)
+            # Training fetches annotations itself: of one so large it is only not noted that it is new.
+            answer = await anyio.to_thread.run_sync(self._take_in, start.content) if start.is_all else {}
         except Exception as error:
             return self._error_response(error, "webhook")
-        return JSONResponse({}, status_code=201)
+        return JSONResponse(answer, status_code=201)
+
+    async def job_status(self, request: Request) -> Response:
+        """What becomes of a training, as label-studio-ml answers it."""
+        try:
+            content = _json_object(await self._body(request, min(SETUP_BYTES, self._settings.limits.request_bytes)))
+            job_id = project_number(content.get("job"))
+            if job_id is None:
+                raise RequestError(
+                    "field 'job' of the request", "the number of a training", one_line(reprlib.repr(content.get("job")), 100)
+                )
+            answer = await anyio.to_thread.run_sync(self._service.training.status, job_id)
+        except Exception as error:
+            return self._error_response(error, "job_status")
+        return JSONResponse(answer)
+
+    def _take_in(self, body: bytes) -> dict[str, Any]:
+        content = _json_object(body)
+        event, project_id = event_of(content)
+        model = Sam4DBackend(project_id=None if project_id is None else str(project_id), service=self._service)
+        return model.fit(event, content)
 
     async def _work(self, request: Request, deadline: float) -> bytes:
         # Those that wait have not been read yet: many large requests would not fit into memory.
@@ -212,6 +248,30 @@ class _Endpoints:
             # or the server would wait for the rest
             headers["Connection"] = "close"
         return JSONResponse({"error": answer.message, "id": answer.error_id}, status_code=answer.status, headers=headers)
+
+
+class _Start:
+    """The start of a request's body."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    def keep(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        if self.is_all:
+            self._chunks.append(chunk)
+        else:
+            self._chunks.clear()
+
+    @property
+    def is_all(self) -> bool:
+        return self._size <= self._most_bytes
+
+    @property
+    def content(self) -> bytes:
+        return b"".join(self._chunks)
 
 
 def _too_large(most_bytes: int) -> RequestError:

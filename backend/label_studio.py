@@ -12,6 +12,7 @@ import httpx
 from label_studio_sdk import ImportApiRequest, LabelStudio
 from label_studio_sdk.core.api_error import ApiError
 
+from backend.label_studio_answers import listed_versions, reason_of
 from backend.s3_access import S3Access
 from sam4d.structures import InputError
 
@@ -145,6 +146,12 @@ class LabelStudioClient:
             titles = sorted(str(other.title) for other in listed)
         raise InputError(f"project {title!r} at {self.url}", "one of " + ", ".join(titles) if titles else "a project", "none of this title")
 
+    def project_of(self, project_id: int) -> Project:
+        """The project of that number."""
+        with self._asking(f"project {project_id}"):
+            found: Any = self._sdk.projects.get(project_id)
+            return Project(project_id, str(found.title), str(found.label_config))
+
     def create_project(self, title: str, label_config: str, *, description: str, model_version: str) -> Project:
         """A new project. Its labellers see predictions from `show_predictions_of` on, not before.
 
@@ -232,6 +239,15 @@ class LabelStudioClient:
             listed: Iterable[Any] = self._sdk.tasks.list(project=project.project_id, fields="task_only", page_size=100, resolve_uri=False)
             return sorted((Task(task.id, dict(task.data)) for task in listed), key=lambda task: task.task_id)
 
+    def annotated_tasks(self, project: Project) -> list[Task]:
+        """Those of `tasks` in which somebody submitted something."""
+        with self._asking(f"the tasks of project {project.title!r}"):
+            listed: Iterable[Any] = self._sdk.tasks.list(
+                project=project.project_id, fields="all", include="id,total_annotations", page_size=100
+            )
+            annotated = {int(task.id) for task in listed if task.total_annotations}
+        return [task for task in self.tasks(project) if task.task_id in annotated] if annotated else []
+
     def add_tasks(self, project: Project, data: Sequence[Mapping[str, Any]]) -> list[int]:
         """The numbers of the new tasks. Where one request fails, the tasks of those before are taken back."""
         task_ids: list[int] = []
@@ -262,11 +278,6 @@ class LabelStudioClient:
             raise
         return Task(task_id, dict(found.data)) if getattr(found, "project", None) == project_id else None
 
-    def label_config(self, project_id: int) -> str:
-        """A project's labelling configuration (XML)."""
-        with self._asking(f"project {project_id}"):
-            return str(self._sdk.projects.get(project_id).label_config)
-
     def labelled_task(self, task: Task) -> LabelledTask:
         with self._asking(f"task {task.task_id}"):
             whole = self._sdk.tasks.get(str(task.task_id))
@@ -282,9 +293,9 @@ class LabelStudioClient:
             listed: Iterable[Any] = self._sdk.tasks.list(
                 project=project.project_id, fields="all", include="id,predictions_model_versions,total_predictions", page_size=100
             )
-            predicted = [task for task in listed if model_version in _versions(task.predictions_model_versions)]
+            predicted = [task for task in listed if model_version in listed_versions(task.predictions_model_versions)]
         # Versions are listed once, however many predictions have them; only where there are more predictions is it worth a look.
-        unclear = {int(task.id) for task in predicted if task.total_predictions != len(_versions(task.predictions_model_versions))}
+        unclear = {int(task.id) for task in predicted if task.total_predictions != len(listed_versions(task.predictions_model_versions))}
         doubled = {number for number in unclear if self._count_predictions(number, model_version) > 1}
         return {int(task.id) for task in predicted} - doubled
 
@@ -325,7 +336,7 @@ class LabelStudioClient:
         with self._asking(f"the ML backends of project {project.title!r}"):
             listed: Iterable[Any] = self._sdk.ml.list(project=project.project_id)
             return [
-                ConnectedBackend(str(other.url), bool(other.is_interactive), str(other.state or ""), _reason(other.error_message or ""))
+                ConnectedBackend(str(other.url), bool(other.is_interactive), str(other.state or ""), reason_of(other.error_message or ""))
                 for other in listed
             ]
 
@@ -359,7 +370,7 @@ class LabelStudioClient:
         try:
             yield
         except ApiError as error:
-            found = f"{error.status_code}: {_reason(error.body)}"
+            found = f"{error.status_code}: {reason_of(error.body)}"
             if error.status_code == 401:
                 raise LabelStudioError(where, "a token that it accepts (LABEL_STUDIO_API_KEY)", found, 401) from None
             if error.status_code == 403:
@@ -387,16 +398,3 @@ def _labels(entry: Any) -> Labels:
         model_version=str(values.get("model_version") or ""),
         was_cancelled=bool(values.get("was_cancelled")),
     )
-
-
-def _versions(listed: Any) -> list[str]:
-    """A list on PostgreSQL, one text with commas on SQLite, where a version may not hold a comma itself."""
-    return listed.split(",") if isinstance(listed, str) else list(listed or ())
-
-
-def _reason(body: Any) -> str:
-    """What Label Studio says, on one line."""
-    if isinstance(body, dict):
-        body = body.get("validation_errors") or body.get("detail") or body
-    text = " ".join(str(body).split())
-    return text if len(text) <= 300 else f"{text[:300]}..."

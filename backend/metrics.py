@@ -24,13 +24,15 @@ class Metrics:
     """The figures of one server process. Safe to use from many threads.
 
     Args:
-        version: the engine's, "geometric-1" or "sam4d-<digest>".
+        version: the engine's at the moment, "geometric-1" or "sam4d-<digest>".
         admission, sessions, errors, queue: what is asked for its present state with every scrape.
     """
 
-    def __init__(self, version: str, admission: Admission, sessions: SessionStore, errors: ErrorLog, queue: BatchQueue | None) -> None:
+    def __init__(
+        self, version: Callable[[], str], admission: Admission, sessions: SessionStore, errors: ErrorLog, queue: BatchQueue | None
+    ) -> None:
         self._registry = CollectorRegistry()
-        self._engine = version.partition("-")[0]
+        self._version = version
         self._seconds = Histogram(
             "sam4d_request_seconds",
             "From a request's first byte to its answer's last; asked: click, view (of the 3D page) or batch.",
@@ -47,12 +49,11 @@ class Metrics:
         self._gauge("sam4d_open_tasks", "Tasks that stay open between clicks.", lambda: len(sessions.keys))
         self._gauge("sam4d_open_tasks_bytes", "Memory that open tasks hold, an estimate.", lambda: sessions.held_bytes)
         self._gauge("sam4d_gpu_memory_bytes", "Memory of the CUDA device that tensors take; 0 without one.", gpu_memory_bytes)
-        info = Gauge("sam4d_engine_info", "1; the engine's version.", ("version",), registry=self._registry)
-        info.labels(version).set(1)
+        self._registry.register(_Engine(version))
         ProcessCollector(registry=self._registry)
 
     def answered(self, endpoint: str, asked: str, status: int, seconds: float) -> None:
-        self._seconds.labels(endpoint, asked, self._engine).observe(seconds)
+        self._seconds.labels(endpoint, asked, self._version().partition("-")[0]).observe(seconds)
         self._answers.labels(endpoint, str(status)).inc()
 
     def text(self) -> bytes:
@@ -61,6 +62,16 @@ class Metrics:
 
     def _gauge(self, name: str, says: str, value: Callable[[], float]) -> None:
         Gauge(name, says, registry=self._registry).set_function(value)
+
+
+class _Engine(Collector):
+    def __init__(self, version: Callable[[], str]) -> None:
+        self._version = version
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily("sam4d_engine_info", "1; the engine's version.", labels=("version",))
+        family.add_metric((self._version(),), 1)
+        yield family
 
 
 class _Errors(Collector):

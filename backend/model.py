@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from label_studio_ml.model import LabelStudioMLBase
 
+from backend.training_desk import ANNOTATION_EVENTS, START_TRAINING, TrainingDesk, desk_without_keeper, event_of, project_number
+
 if TYPE_CHECKING:
     from backend.service import LabellingService
 
@@ -23,6 +25,9 @@ class Sam4DBackend(LabelStudioMLBase):  # type: ignore[misc]  # label-studio-ml 
         label_config: the project's labelling configuration.
         service: what answers; None takes this process's own, built from the environment when first asked.
     """
+
+    TRAIN_EVENTS = (*sorted(ANNOTATION_EVENTS), START_TRAINING)
+    """1.0.9 hands on these alone, and not START_TRAINING by itself."""
 
     def __init__(
         self, project_id: str | None = None, label_config: str | None = None, *, service: LabellingService | None = None, **kwargs: Any
@@ -56,8 +61,25 @@ class Sam4DBackend(LabelStudioMLBase):  # type: ignore[misc]  # label-studio-ml 
         return self._answering().predict(tasks, self._sam4d_project, self._sam4d_label_config or "", context, seconds)
 
     def fit(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Called with every change in the project; corrected masklets are exported for training, not learnt here."""
-        return {}
+        """Called with every change in the project, and to start training: `fit(event, data)` on 2.x, `fit((), event=, data=)` on 1.0.9.
+
+        Nothing is learnt here: a job is started, and the answer says which.
+
+        Raises:
+            InputError: training cannot start, and why.
+        """
+        event = kwargs.get("event") or next((given for given in args if isinstance(given, str)), "")
+        data = kwargs.get("data") or next((given for given in args if isinstance(given, Mapping)), {})
+        _, project_id = event_of(data)
+        return self._desk().take_in(str(event), project_id or project_number(self._sam4d_project))
+
+    def _desk(self) -> TrainingDesk:
+        if self._service is not None:
+            return self._service.training
+        # A stock server calls `fit` in a process of its own, which needs no engine.
+        from backend.settings import Settings
+
+        return desk_without_keeper(Settings.from_environment())
 
     def _answering(self) -> LabellingService:
         if self._service is None:

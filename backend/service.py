@@ -15,6 +15,7 @@ from backend.limits import Limits
 from backend.media import MediaReader
 from backend.proposing import propose_regions
 from backend.sessions import OpenTask, SessionStore, TaskKey
+from backend.training_desk import TrainingDesk
 from backend.viewer_answers import answer_viewer
 from converters.label_config import LabelConfig, parse_label_config
 from converters.regions import Region
@@ -36,7 +37,7 @@ class LabellingService:
     """Answers Label Studio's requests. Safe to use from many threads.
 
     Args:
-        predictor: the engine.
+        engine: the one that answers now; asked anew with every request.
         media: opens the sequences that tasks name.
         sessions: the open tasks.
         interactive_seconds: how long a click may be followed over the other frames; its own frame is always answered.
@@ -44,6 +45,8 @@ class LabellingService:
         masks_per_task: brush masks that a proposal may hold at the most.
         limits: of one request and its answer.
         keeper: of the queue for tasks that find no time; None where there is none.
+        training: takes in what Label Studio says of annotations, and starts training.
+        version_trouble: why an older version of the engine answers than should; "" where none does.
         clock: seconds, monotonic.
 
     `errors` holds how many there were of each kind, also of those that a client is told of within an answer.
@@ -51,7 +54,7 @@ class LabellingService:
 
     def __init__(
         self,
-        predictor: Predictor,
+        engine: Callable[[], Predictor],
         media: MediaReader,
         sessions: SessionStore,
         interactive_seconds: float,
@@ -59,12 +62,16 @@ class LabellingService:
         masks_per_task: int,
         limits: Limits | None = None,
         keeper: BatchKeeper | None = None,
+        training: TrainingDesk | None = None,
+        version_trouble: Callable[[], str] = lambda: "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.errors = ErrorLog()
         self.sessions = sessions
         self.keeper = keeper
-        self._predictor = predictor
+        self.training = training or TrainingDesk(None, "there is no MODEL_DIR")
+        self._engine = engine
+        self._version_trouble = version_trouble
         self._media = media
         self._interactive_seconds = interactive_seconds
         self._batch_seconds = batch_seconds
@@ -74,7 +81,12 @@ class LabellingService:
 
     @property
     def version(self) -> str:
-        return self._predictor.version
+        """Of what answers now. Tasks that are open go on with what they were opened with."""
+        return self._engine().version
+
+    @property
+    def version_trouble(self) -> str:
+        return self._version_trouble()
 
     def check_label_config(self, label_config: str) -> None:
         """Raises InputError where the project's configuration lacks our tags."""
@@ -134,7 +146,8 @@ class LabellingService:
 
         def open_task() -> OpenTask:
             clip = self._open_clip(window, project_id, label_config)
-            return OpenTask(window, clip, self._predictor.open(clip), most_objects=self._limits.objects)
+            engine = self._engine()
+            return OpenTask(window, clip, engine.open(clip), most_objects=self._limits.objects, model_version=engine.version, engine=engine)
 
         with self.sessions.use(key, open_task, max(0.0, deadline - self._clock())) as opened:
             seconds = min(self._interactive_seconds, deadline - self._clock())
@@ -144,22 +157,22 @@ class LabellingService:
                 take_in(opened, record, pending_objects(opened, context))
             if is_viewer_request(context):
                 return self._answer_viewer(opened, context, config, seconds)
-            answer = answer_click(opened, context, config, self.version, seconds, self._clock)
-        return self._cut(answer)
+            answer = answer_click(opened, context, config, opened.model_version, seconds, self._clock)
+        return self._cut(answer, opened.model_version)
 
     def _answer_viewer(self, opened: OpenTask, context: Mapping[str, Any], config: LabelConfig, seconds: float) -> Prediction:
         request = parse_viewer_request(context, config, opened.clip)
         seconds = seconds if request.seconds is None else min(request.seconds, seconds)
-        return self._cut(answer_viewer(opened, request, self.version, seconds, self._clock))
+        return self._cut(answer_viewer(opened, request, opened.model_version, seconds, self._clock), opened.model_version)
 
-    def _cut(self, answer: Answer) -> Prediction:
+    def _cut(self, answer: Answer, version: str) -> Prediction:
         """What a browser bears of an answer. The 3D view reads `frames` and asks for the others; Label Studio's tools get them later."""
         cut = answer.cut_to(self._limits.answer_bytes)
         notes: dict[str, Any] = {"object": cut.object_id, "frames": list(cut.frames)}
         if len(cut.regions) < len(answer.regions):
             notes["left_out"] = sorted(set(answer.frames) - set(cut.frames))
             logger.warning("object %d: frames %s are left for later, answers are limited", answer.object_id, notes["left_out"])
-        return {**self._prediction(cut.regions, cut.score), "sam4d": notes}
+        return {**self._prediction(cut.regions, cut.score, version), "sam4d": notes}
 
     def _window(self, task: Mapping[str, Any]) -> TaskWindow:
         window = parse_task_data(task.get("data"))
@@ -235,10 +248,11 @@ class LabellingService:
         config = parse_label_config(label_config)
         window = self._window(task)
         clip = self._open_clip(window, str(task.get("project")), label_config)
-        proposed = propose_regions(window, clip, config, self._predictor, self._masks_per_task, check_deadline)
+        engine = self._engine()
+        proposed = propose_regions(window, clip, config, engine, self._masks_per_task, check_deadline)
         if proposed.left_out:
             logger.warning("task %s: %d objects left out, masks are limited to %d", task.get("id"), proposed.left_out, self._masks_per_task)
-        return self._prediction(proposed.regions, proposed.score)
+        return self._prediction(proposed.regions, proposed.score, engine.version)
 
     def _open_clip(self, window: TaskWindow, project_id: str, label_config: str) -> Clip:
         """The window's frames. Raises InputError: files that are missing or wrong, cameras that the configuration does not show."""
@@ -247,8 +261,8 @@ class LabellingService:
         parse_label_config(label_config, clip.cameras)
         return clip
 
-    def _prediction(self, regions: Sequence[Region], score: float) -> Prediction:
-        return {"result": list(regions), "score": float(score), "model_version": self.version}
+    def _prediction(self, regions: Sequence[Region], score: float, version: str | None = None) -> Prediction:
+        return {"result": list(regions), "score": float(score), "model_version": self.version if version is None else version}
 
 
 def _number(value: object) -> int | None:

@@ -105,7 +105,8 @@ class OpenTask:
 
     answered_prompts: the object that each prompt was answered with. regions: by region, how its content went. record_time: of the
     newest draft, annotation or prediction taken in. highest_object_id: that the 3D view knows of; after a restart it may show objects that
-    no draft holds yet. most_objects: no new one is begun beyond.
+    no draft holds yet. most_objects: no new one is begun beyond. model_version: that answers, from the task's first click to its closing.
+    engine: the session's, which many tasks share; None where there is nothing to share.
     """
 
     window: TaskWindow
@@ -118,6 +119,8 @@ class OpenTask:
     record_time: str = ""
     highest_object_id: int = 0
     most_objects: int = 500
+    model_version: str = ""
+    engine: object = None
 
 
 @dataclass(eq=False)
@@ -131,12 +134,11 @@ class _Slot:
 class SessionStore:
     """Open tasks by key, the least recently used ones closed when there are too many or they hold too much. Safe to use from many threads.
 
-    A task in use is never closed, so the bounds may be passed while many are in use at once. What all tasks share (`shared`: the engine
-    with its weights) counts for none of them.
+    A task in use is never closed, so the bounds may be passed while many are in use at once. What tasks share, the engine with its weights,
+    counts for none of them.
     """
 
-    def __init__(self, most_count: int, most_bytes: int, *, shared: object = None) -> None:
-        self._shared = shared
+    def __init__(self, most_count: int, most_bytes: int) -> None:
         self._most_count = most_count
         self._most_bytes = most_bytes
         self._slots: OrderedDict[TaskKey, _Slot] = OrderedDict()
@@ -174,7 +176,7 @@ class SessionStore:
                 try:
                     yield slot.task
                 finally:
-                    slot.held_bytes = held_bytes(slot.task, self._shared)
+                    slot.held_bytes = held_bytes(slot.task, slot.task.engine)
             finally:
                 slot.lock.release()
         finally:

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import Literal, TypeAlias, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from backend.allowed_hosts import AllowedHosts
@@ -19,6 +19,7 @@ from sam4d.predictor import DeviceName, EngineName, Precision, SparseConvolution
 from sam4d.structures import InputError
 
 ChoiceT = TypeVar("ChoiceT", bound=str)
+TrainingMode: TypeAlias = Literal["heads", "memory", "everything"]
 
 SHORTEST_TOKEN = 16
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -42,7 +43,8 @@ class Settings:
     downloaded files in a temporary folder that goes with the process, and no prepared frames. credentials: what a client must show;
     nothing is asked for where there are none. s3: what the storages of imported projects are told. batch_queue: how many
     tasks that found no time in a request without a click may wait for the worker, 0 for none; it needs model_dir, label_studio_url and
-    label_studio_api_key.
+    label_studio_api_key. training_mode, training_steps, held_out_share: what Label Studio's "Start Training" does: which part of the
+    network learns, for how many steps (0 is the recipe's own number), and the share of the tasks that it is judged by instead.
     """
 
     host: str = "127.0.0.1"
@@ -77,6 +79,9 @@ class Settings:
     model_dir: Path | None = None
     credentials: Credentials = field(default_factory=Credentials)
     s3: S3Access = field(default_factory=S3Access)
+    training_mode: TrainingMode = "heads"
+    training_steps: int = 0
+    held_out_share: float = 0.2
 
     def hidden_in_logs(self) -> dict[str, str]:
         """Secrets and folders that no log line holds, and what it says instead."""
@@ -152,6 +157,9 @@ class Settings:
             model_dir=Path(values["MODEL_DIR"]) if "MODEL_DIR" in values else None,
             credentials=_credentials(values),
             s3=_s3_access(values),
+            training_mode=_choice(values, "SAM4D_TRAINING_MODE", cls.training_mode, get_args(TrainingMode)),
+            training_steps=_integer(values, "SAM4D_TRAINING_STEPS", cls.training_steps, 0, 10_000_000),
+            held_out_share=_number(values, "SAM4D_HELD_OUT_SHARE", cls.held_out_share, 0.01, 0.9),
         )
 
 

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from backend.label_studio import Labels, LabelStudioError
@@ -38,6 +38,13 @@ class StagedWindows:
 
     def get(self, task_id: int, labels: Labels, window: Clip) -> tuple[Masklet, ...]:
         return read_masklets(self._place(task_id, labels), window, self._masks)
+
+    def keep_only(self, tasks: Mapping[int, Labels]) -> None:
+        """What else is there is deleted."""
+        kept = {self._place(task_id, labels).name for task_id, labels in tasks.items()}
+        for entry in list(self._folder.iterdir()) if self._folder.is_dir() else ():
+            if entry.name not in kept:
+                shutil.rmtree(entry, ignore_errors=True)
 
     def _place(self, task_id: int, labels: Labels) -> Path:
         labelled = json.dumps([labels.number, labels.updated_at, labels.result], sort_keys=True, default=str)

@@ -1,10 +1,12 @@
-"""Checkpoint files of the network: read without running anything in them, compared tensor by tensor, and named by their digest."""
+"""Checkpoint files of the network: read without running anything in them, compared tensor by tensor, named by digest, written whole."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import safetensors
@@ -12,6 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from sam4d.modeling.configuration import RELEASED, NetworkConfiguration
 from sam4d.structures import InputError
 
 SUFFIXES = (".pth", ".safetensors")
@@ -20,16 +23,27 @@ LISTED_TENSORS = 5
 
 DIGEST_CHARACTERS = 12
 
+CONFIGURATION = "configuration"
+"""The entry of a safetensors file's metadata that holds the network's sizes as JSON."""
+
+PART = ".part"
+"""Ends the name of a file that is being written, in the folder of the one that it will be."""
+
 _CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A file's tensors, on the CPU, and the SHA-256 of the file, 64 hexadecimal characters."""
+    """A file's tensors, on the CPU, and the SHA-256 of the file, 64 hexadecimal characters.
+
+    configuration: the sizes that the file says the network has; of one that says nothing, the released ones. about: what else it says.
+    """
 
     path: Path
     tensors: Mapping[str, Tensor]
     sha256: str
+    configuration: NetworkConfiguration = RELEASED
+    about: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -62,15 +76,54 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     """Read a `.pth` file that holds {"model": tensors by name}, as the authors distribute it, or a `.safetensors` file.
 
     Raises:
-        InputError: no such file, another kind of file, one that is cut off or damaged, or one that holds something else than tensors.
+        InputError: no such file, another kind of file, one that is cut off or damaged, one that holds something else than tensors, or
+            sizes that are none.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"checkpoint {path}", "a file", "a folder" if path.is_dir() else "nothing")
     if path.suffix not in SUFFIXES:
         raise InputError(f"checkpoint {path}", f"a file that ends in {' or '.join(SUFFIXES)}", path.name)
-    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path)
-    return Checkpoint(path, tensors, _sha256(path))
+    if path.suffix == ".pth":
+        return Checkpoint(path, _read_pth(path), _sha256(path))
+    tensors, about = _read_safetensors(path)
+    sizes = about.pop(CONFIGURATION, None)
+    configuration = RELEASED if sizes is None else NetworkConfiguration.from_json(sizes, f"checkpoint {path}, {CONFIGURATION}")
+    return Checkpoint(path, tensors, _sha256(path), configuration, about)
+
+
+def write_checkpoint(
+    path: Path, tensors: Mapping[str, Tensor], configuration: NetworkConfiguration, about: Mapping[str, str] | None = None
+) -> None:
+    """Write a network's tensors and sizes to a `.safetensors` file, whole or not at all: an older one stands until it is complete.
+
+    Args:
+        about: more to keep with them, which is neither a tensor nor a size.
+
+    Raises:
+        InputError: another suffix, or a folder that cannot be written to or has no room.
+    """
+    if path.suffix != ".safetensors":
+        raise InputError(f"checkpoint {path}", "a file that ends in .safetensors", path.name)
+    write_safetensors(path, tensors, {**(about or {}), CONFIGURATION: configuration.to_json()})
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write any tensors, whole or not at all, and so that they survive the machine; see `write_checkpoint` for what is raised."""
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PART}")
+    try:
+        try:
+            safetensors.torch.save_file(on_cpu, part, dict(metadata))
+            _flush(part)
+            part.replace(path)
+            _flush(path.parent)
+        finally:
+            part.unlink(missing_ok=True)
+    except (OSError, safetensors.SafetensorError) as error:
+        megabytes = sum(tensor.nbytes for tensor in on_cpu.values()) / 1e6
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(f"file {path}", f"a folder that can be written to, with room for {megabytes:.1f} MB", why) from error
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
@@ -131,9 +184,11 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
     return dict(model)
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors by name, and the metadata."""
     try:
-        return safetensors.torch.load_file(path, device="cpu")
+        with safetensors.safe_open(path, framework="pt") as file:
+            return safetensors.torch.load_file(path, device="cpu"), dict(file.metadata() or {})
     except (safetensors.SafetensorError, OSError) as error:
         raise InputError(f"checkpoint {path}", "a safetensors file, complete", _unreadable(path, error)) from error
 
@@ -141,6 +196,15 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _unreadable(path: Path, error: Exception) -> str:
     """PyTorch's own messages advise to trust the file, and run over many lines."""
     return f"{path.stat().st_size} bytes that are cut off, damaged or of another kind ({type(error).__name__})"
+
+
+def _flush(path: Path) -> None:
+    """A file's content, or a folder's entries, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _sha256(path: Path) -> str:

@@ -13,6 +13,8 @@ from sam4d.structures import Clip, FrameMasks, InputError, ObjectMasks, Prompt
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sam4d.geometric.parameters import GeometricParameters
+
 EngineName: TypeAlias = Literal["auto", "geometric", "sam4d"]
 DeviceName: TypeAlias = Literal["auto", "cpu", "cuda"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
@@ -99,6 +101,7 @@ def build_predictor(
     compiled: bool = False,
     sparse_convolution: SparseConvolution = "torch",
     store: FrameStore | None = None,
+    parameters: GeometricParameters | None = None,
 ) -> PrewarmingPredictor:
     """The engine by name.
 
@@ -110,6 +113,7 @@ def build_predictor(
         compiled: compile what can be (torch.compile).
         sparse_convolution: for the network; "spconv" leaves the larger part of it to spconv-cu120, which is meant for CUDA.
         store: where the engine looks for what it needs of a frame whatever is clicked, before it makes it; filled by `prewarm`.
+        parameters: of the geometric engine; the usual ones where it is None.
 
     Raises:
         InputError: an unknown engine, the network without a checkpoint or with one that is not its own, a device that is not there.
@@ -117,9 +121,10 @@ def build_predictor(
     if engine not in ("auto", "geometric", "sam4d"):
         raise InputError("engine", "auto, geometric or sam4d", repr(engine))
     if engine == "geometric" or (engine == "auto" and checkpoint is None):
+        from sam4d.geometric.parameters import DEFAULT_PARAMETERS
         from sam4d.geometric.predictor import GeometricPredictor
 
-        return GeometricPredictor(store)
+        return GeometricPredictor(store, parameters or DEFAULT_PARAMETERS)
     if checkpoint is None:
         raise InputError("checkpoint", "the network's weights (SAM4D_CHECKPOINT), because the engine is sam4d", "none")
     from sam4d.network.predictor import NetworkPredictor

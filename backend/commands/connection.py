@@ -39,6 +39,14 @@ class Connection:
         return self.settings.data_root
 
 
+def settings_at(settings: Settings, directory: Path) -> Settings:
+    """With the MODEL_DIR that `sam4d up` uses in a folder, where the environment names neither one nor a Label Studio."""
+    if settings.model_dir is not None or settings.label_studio_url is not None:
+        return settings
+    workplace = Workplace(directory.resolve())
+    return replace(settings, model_dir=workplace.cache) if workplace.login_file.exists() else settings
+
+
 def find_connection(settings: Settings, directory: Path) -> Connection:
     """The one of the environment where LABEL_STUDIO_URL is set, else the one that `sam4d up` runs in a folder.
 

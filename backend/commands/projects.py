@@ -36,7 +36,7 @@ def run_import(arguments: argparse.Namespace, settings: Settings) -> int:
     connection = find_connection(settings, arguments.directory)
     backend = replace(connection.backend, url=arguments.backend) if arguments.backend else connection.backend
     labels = tuple(label.strip() for label in arguments.labels.split(",")) if arguments.labels is not None else None
-    predictor = predictor_of(settings)
+    predictor = predictor_of(connection.settings)
     label_map = read_label_map(arguments.label_map)
     masks_per_task = arguments.masks_per_task or settings.masks_per_task
     with_labels = WithLabels(predictor, masks_per_task, label_map) if arguments.with_labels else None

@@ -57,7 +57,7 @@ def run_demo(arguments: argparse.Namespace, settings: Settings) -> int:
                 [sequence],
                 data_root=services.workplace.data_root,
                 backend=connection.backend,
-                model_version=predictor_of(settings).version,
+                model_version=predictor_of(connection.settings).version,
                 options=DEMO_OPTIONS,
                 progress=progress,
             )

@@ -18,6 +18,7 @@ from sam4d.geometric.connectivity import connected_groups
 from sam4d.geometric.growing import is_whole
 from sam4d.geometric.low_parts import with_low_parts
 from sam4d.geometric.motion import Motion
+from sam4d.geometric.parameters import GeometricParameters
 from sam4d.geometric.registration import Alignment, align_surface
 from sam4d.geometric.scene import FrameScene
 from sam4d.geometry import SE3, BoolArray, Float64Array
@@ -79,7 +80,7 @@ class ObjectTrack:
 @dataclass(frozen=True, eq=False)
 class _Match:
     """A track laid on a new frame. rows: indices of the candidate points, distance_m: of each from the surface; foreign: which
-    lie closer to what stood beside the object before than to the object."""
+    lie closer to what stood beside the object before than to the object. near_m, link_m: see `MatchSettings`, at the object's range."""
 
     expected: ObjectTrack
     alignment: Alignment
@@ -89,6 +90,7 @@ class _Match:
     distance_m: Float64Array
     foreign: BoolArray
     near_m: float
+    link_m: float
 
 
 def begin_track(scene: FrameScene, lidar_mask: BoolArray, score: float, earlier: ObjectTrack | None) -> ObjectTrack:
@@ -141,7 +143,8 @@ def advance_tracks(
     matches: dict[int, _Match] = {}
     for object_id, track in tracks.items():
         if not track.is_empty:
-            matches[object_id] = _match(track, free, positions, motions[track.frame_index], steps_s[track.frame_index])
+            motion, step_s = motions[track.frame_index], steps_s[track.frame_index]
+            matches[object_id] = _match(track, free, positions, motion, step_s, scene.parameters)
     owner = _owners(matches, len(scene))
     result: dict[int, tuple[ObjectTrack, BoolArray]] = {}
     for object_id, track in tracks.items():
@@ -170,7 +173,7 @@ def _surroundings(scene: FrameScene, rows: NDArray[np.int64], positions: Float64
     around = around[scene.valid[around] & ~scene.is_ground[around] & (scene.height_m[around] < high[2])]
     around = np.union1d(around, rows)
     places = _positions(scene, around)
-    group = connected_groups(places / _link(positions))
+    group = connected_groups(places / scene.parameters.matching.link_at_m(_spacing(positions)))
     own = np.isin(around, rows)
     touched = np.isin(group, np.unique(group[own]))
     return float(own.sum()) > 0.9 * float(touched.sum()), _beside(positions, places[~own])
@@ -181,11 +184,6 @@ def _beside(own_m: Float64Array, others_m: Float64Array) -> Float64Array:
     low, high = own_m.min(axis=0) - BESIDE_M, own_m.max(axis=0) + BESIDE_M
     near = others_m[((others_m > low) & (others_m < high)).all(axis=1)]
     return _thinned(near, np.ones(len(near)), _spacing(own_m))[0]
-
-
-def _link(surface_m: Float64Array) -> float:
-    """How close points of one object lie to each other, metres."""
-    return 0.25 + 1.2 * _spacing(surface_m)
 
 
 def _noise(spacing_m: float) -> float:
@@ -234,10 +232,17 @@ def _carried(positions: Float64Array, motion: SE3) -> Float64Array:
     return carried
 
 
-def _match(track: ObjectTrack, rows: NDArray[np.int64], positions: Float64Array, motion: SE3, step_s: float) -> _Match:
+def _match(
+    track: ObjectTrack,
+    rows: NDArray[np.int64],
+    positions: Float64Array,
+    motion: SE3,
+    step_s: float,
+    parameters: GeometricParameters,
+) -> _Match:
     expected = _expected(track, motion, step_s)
     spacing = max(_spacing(expected.surface_m), 0.05)
-    gate = expected.motion.gate(_noise(spacing))
+    gate = expected.motion.gate(_noise(spacing), parameters.gate)
     reach = np.sqrt(np.diag(gate)) + BESIDE_M
     near = np.arange(len(positions))
     # One axis after the other on what is left: several times faster than all of them on the whole sweep.
@@ -247,14 +252,16 @@ def _match(track: ObjectTrack, rows: NDArray[np.int64], positions: Float64Array,
     near = near[positions[near, 2] < expected.high_m[2] + 0.6]
     rows, points = rows[near], positions[near]
     stillness = 0.15 if track.motion.measured else 0.25
-    near_m = 0.25 + 0.5 * spacing
+    near_m = parameters.matching.reach_m(spacing)
     beside = _distances(expected.beside_m, points, near_m)
     # Where it goes is known by now: what stood beside it does not draw it there.
     free = beside >= _distances(expected.surface_m, points, near_m) if track.motion.measured else np.ones(len(points), dtype=np.bool_)
-    alignment = align_surface(expected.surface_m, expected.weights, points[free], gate, spacing, stillness)
+    alignment = align_surface(expected.surface_m, expected.weights, points[free], gate, spacing, stillness, parameters.matching)
     placed = replace(expected, surface_m=alignment.apply(expected.surface_m), heading_rad=expected.heading_rad + alignment.turn_rad)
     distance = _distances(placed.surface_m, points, 2 * near_m)
-    return _Match(expected, alignment, placed, rows, points, distance, beside < np.minimum(distance, near_m), near_m)
+    foreign = beside < np.minimum(distance, near_m)
+    link_m = parameters.matching.link_at_m(_spacing(placed.surface_m))
+    return _Match(expected, alignment, placed, rows, points, distance, foreign, near_m, link_m)
 
 
 def _distances(from_m: Float64Array, points_m: Float64Array, reach_m: float) -> Float64Array:
@@ -294,7 +301,7 @@ def _grown(match: _Match, contested: BoolArray) -> BoolArray:
         wide = tight
     inside = ((local > low - tight) & (local < high + tight)).all(axis=1) & ~contested
     within = ((local > low - wide) & (local < high + wide)).all(axis=1)
-    group = connected_groups(match.points_m / _link(match.placed.surface_m))
+    group = connected_groups(match.points_m / match.link_m)
     touched = np.zeros(int(group.max()) + 1, dtype=np.bool_)
     touched[group[core]] = True
     # A group that stays within the wider bounds is the object showing more of itself; one that reaches beyond is a neighbour or a wall.

@@ -80,7 +80,7 @@ def seed_in(scene: FrameScene, allowed: BoolArray, areas: Sequence[CameraArea]) 
     points = scene.upright_m(rows)
     reach_m = np.hypot(points[:, 0], points[:, 1])
     # One gap for near and far alike: shrunk by range, a far gap is as wide as a near one.
-    group = groups_at_gap(points / usual_gaps(reach_m)[:, None], 1.0)
+    group = groups_at_gap(points / usual_gaps(reach_m, scene.growth)[:, None], 1.0, scene.growth)
     best, best_rows = -1.0, rows[:0]
     for k in np.argsort(-np.bincount(group), kind="stable")[:8]:
         members = rows[group == k]

@@ -85,7 +85,7 @@ def around(scene: FrameScene, row: int, reach_m: float = NEIGHBOURHOOD_M) -> Boo
 
 
 def gap_at(scene: FrameScene, row: int) -> float:
-    return usual_gap(float(np.hypot(*scene.points_m[row, :2])))
+    return usual_gap(float(np.hypot(*scene.points_m[row, :2])), scene.growth)
 
 
 def _with_piece(
@@ -107,7 +107,7 @@ def _with_piece(
 
     def piece_of(candidates: IndexArray) -> IndexArray:
         evidence = None if agreement is None else lambda part: agreement(np.union1d(own, candidates[part]))
-        return candidates[grow(scene.upright_m(candidates), np.searchsorted(candidates, [row]), gap_m, evidence).mask]
+        return candidates[grow(scene.upright_m(candidates), np.searchsorted(candidates, [row]), gap_m, evidence, scene.growth).mask]
 
     candidates = rows[~mask[rows]]
     piece = piece_of(candidates)
@@ -116,9 +116,9 @@ def _with_piece(
     grown = mask.copy()
     grown[piece] = True
     if away_m > APART_M and len(positive) and np.isin(positive, rows).all():
-        whole = grow(scene.upright_m(rows), np.searchsorted(rows, np.append(positive, row)), gap_m)
+        whole = grow(scene.upright_m(rows), np.searchsorted(rows, np.append(positive, row)), gap_m, settings=scene.growth)
         together = rows[whole.mask]
-        plausible = whole.plausibility >= size_plausibility(scene.upright_m(np.flatnonzero(grown))) - 1e-6
+        plausible = whole.plausibility >= size_plausibility(scene.upright_m(np.flatnonzero(grown)), scene.growth) - 1e-6
         if plausible and mask[together].sum() > 0.8 * mask.sum():
             grown[together] = True
     return grown
@@ -136,7 +136,7 @@ def _without_piece(scene: FrameScene, mask: BoolArray, row: int, positive: Index
     seeds, clicked = np.searchsorted(rows, positive), int(np.searchsorted(rows, row))
     taken: IndexArray | None = None
     for factor in SEPARATING_FACTORS:
-        group = groups_at_gap(points, factor * gap_m)
+        group = groups_at_gap(points, factor * gap_m, scene.growth)
         piece = rows[group == group[clicked]]
         if not (group[seeds] == group[clicked]).any() and _is_middle(scene, piece, row):
             taken = piece
@@ -176,7 +176,8 @@ def _is_nearer(scene: FrameScene, rows: IndexArray, positive: IndexArray, negati
     if not len(rivals):
         return np.ones(len(rows), dtype=np.bool_)
     everything = np.unique(np.concatenate([rows, positive, rivals]))
-    own = nearer_to(scene.upright_m(everything), np.searchsorted(everything, positive), np.searchsorted(everything, rivals), gap_m)
+    seeds, others = np.searchsorted(everything, positive), np.searchsorted(everything, rivals)
+    own = nearer_to(scene.upright_m(everything), seeds, others, gap_m, scene.growth)
     own[np.searchsorted(everything, rivals)] = False
     own[np.searchsorted(everything, positive)] = True
     return np.asarray(own[np.searchsorted(everything, rows)])

@@ -144,9 +144,10 @@ def usual_gap(range_m: float, settings: GrowthSettings = DEFAULT_GROWTH_SETTINGS
     return settings.gap_m + settings.gap_per_metre * range_m
 
 
-def usual_gaps(range_m: NDArray[np.floating]) -> NDArray[np.float64]:
+def usual_gaps(range_m: NDArray[np.floating], settings: GrowthSettings = DEFAULT_GROWTH_SETTINGS) -> NDArray[np.float64]:
     """`usual_gap` of many ranges, (K,)."""
-    return np.asarray(usual_gap(0.0) + (usual_gap(1.0) - usual_gap(0.0)) * range_m, dtype=np.float64)
+    at_once_m, per_metre = usual_gap(0.0, settings), usual_gap(1.0, settings) - usual_gap(0.0, settings)
+    return np.asarray(at_once_m + per_metre * range_m, dtype=np.float64)
 
 
 def groups_at_gap(points: NDArray[np.floating], gap_m: float, settings: GrowthSettings = DEFAULT_GROWTH_SETTINGS) -> IndexArray:

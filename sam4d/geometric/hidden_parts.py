@@ -74,7 +74,7 @@ def with_hidden_parts(
     if len(rows) < settings.fewest_points:
         return mask
     others = scene.upright_m(rows)
-    group = groups_at_gap(others, usual_gap(float(np.hypot(*points[:, :2].mean(axis=0)))))
+    group = groups_at_gap(others, usual_gap(float(np.hypot(*points[:, :2].mean(axis=0))), scene.growth), scene.growth)
     count = np.bincount(group)
     best: tuple[int, IndexArray] | None = None
     for k in np.flatnonzero(count >= settings.fewest_points):

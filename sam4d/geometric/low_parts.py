@@ -8,7 +8,6 @@ from scipy.spatial import cKDTree
 from sam4d.geometric.scene import FrameScene
 from sam4d.geometry import BoolArray
 
-LEAST_HEIGHT_M = 0.07
 HIGHEST_FOOT_M = 1.2
 BESIDE_M = 0.12
 BESIDE_PER_METRE = 0.002
@@ -23,7 +22,7 @@ def with_low_parts(scene: FrameScene, mask: BoolArray) -> BoolArray:
     low, high = places.min(axis=0), places.max(axis=0)
     beside_m = BESIDE_M + BESIDE_PER_METRE * float(np.hypot(*places.mean(axis=0)))
     found = scene.rows_between(low - beside_m, high + beside_m)
-    found = found[scene.is_ground[found] & (scene.height_m[found] > LEAST_HEIGHT_M)]
+    found = found[scene.is_ground[found] & (scene.height_m[found] > scene.parameters.least_foot_m)]
     if not len(found):
         return mask
     distance, _ = cKDTree(places).query(scene.points_m[found, :2], distance_upper_bound=beside_m)

@@ -15,7 +15,9 @@ from sam4d.geometry import Float64Array
 
 FASTEST_M_PER_S = 30.0
 FASTEST_SMALL_M_PER_S = 7.0
-"""Nothing is faster, vehicles and people; three deviations of what is assumed before anything is known."""
+"""Nothing is faster, vehicles and people,"""
+FASTEST_DEVIATIONS = 3.0
+"""which is so many deviations of what is assumed before anything is known."""
 
 AGILITY_M_PER_S = 1.8
 AGILITY_SMALL_M_PER_S = 1.0
@@ -30,13 +32,22 @@ TURN_AGILITY_RAD_PER_S = 0.35
 FASTEST_TURN_RAD_PER_S = 0.8
 TURN_NOISE_RAD = 0.03
 
-DEVIATIONS = 3.0
-"""An object farther off than so many standard deviations is another one."""
-SLACK_M = 0.35
-"""What is seen of an object changes by about this much without any motion."""
 FARTHEST_M = 4.0
 FARTHEST_UNKNOWN_M = 8.0
 """Wherever variances lead, nothing is looked for farther off, of known and of unknown motion."""
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """How far off an object is looked for."""
+
+    deviations: float = 3.0
+    """An object farther off than so many standard deviations is another one."""
+    slack_m: float = 0.35
+    """What is seen of an object changes by about this much without any motion."""
+
+
+DEFAULT_GATE_SETTINGS = GateSettings()
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +67,7 @@ class Motion:
 
     @classmethod
     def unknown(cls, large: bool) -> Motion:
-        deviation = (FASTEST_M_PER_S if large else FASTEST_SMALL_M_PER_S) / DEVIATIONS
+        deviation = (FASTEST_M_PER_S if large else FASTEST_SMALL_M_PER_S) / FASTEST_DEVIATIONS
         return cls(np.zeros(2), deviation**2 * np.eye(2), 0.0, USUAL_TURN_RAD_PER_S**2 if large else 0.0, large)
 
     @property
@@ -89,7 +100,7 @@ class Motion:
         )
         return motion, shift, turn
 
-    def gate(self, noise_m: float) -> Float64Array:
+    def gate(self, noise_m: float, settings: GateSettings = DEFAULT_GATE_SETTINGS) -> Float64Array:
         """Where to look around the predicted place: float64 (2, 2), positive definite, in m^2; shifts s with s G^-1 s <= 1.
 
         Args:
@@ -98,7 +109,7 @@ class Motion:
         variance = 2 * noise_m**2 * np.eye(2) + self.velocity_variance * self.unseen_s**2
         values, vectors = np.linalg.eigh(variance)
         farthest_m = FARTHEST_M if self.measured else FARTHEST_UNKNOWN_M
-        reach_m = np.minimum(DEVIATIONS * np.sqrt(values) + SLACK_M, farthest_m)
+        reach_m = np.minimum(settings.deviations * np.sqrt(values) + settings.slack_m, farthest_m)
         return np.asarray((vectors * reach_m**2) @ vectors.T)
 
     def corrected(self, shift_m: Float64Array, turn_rad: float, noise_m: float) -> Motion:

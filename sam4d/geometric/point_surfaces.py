@@ -150,7 +150,7 @@ def _hang_together(scene: FrameScene, rows: NDArray[np.int64]) -> BoolArray:
         return np.zeros(len(rows), dtype=np.bool_)
     points_m = scene.points_m[rows]
     distance_m = np.asarray(cKDTree(points_m).query(points_m, k=2)[0])[:, 1]
-    return np.asarray(distance_m < usual_gaps(np.hypot(points_m[:, 0], points_m[:, 1])))
+    return np.asarray(distance_m < usual_gaps(np.hypot(points_m[:, 0], points_m[:, 1]), scene.growth))
 
 
 def _nearer_than(depth_m: NDArray[np.float32], settings: SurfaceSettings) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ from sam4d.frame_store import FrameStore, Kept
 from sam4d.geometric.association import ObjectTrack, advance_tracks, begin_track
 from sam4d.geometric.ego_motion import estimate_ego_motion
 from sam4d.geometric.image_masks import segment_camera
+from sam4d.geometric.parameters import DEFAULT_PARAMETERS, GeometricParameters
 from sam4d.geometric.scene import FrameScene
 from sam4d.geometric.segmentation import segment_points
 from sam4d.geometric.stored_scene import keep_scene, stored_scene
@@ -32,29 +33,38 @@ class GeometricPredictor:
 
     Args:
         store: where prepared frames are looked up, and put by `prewarm`.
+        parameters: which the answers depend on.
     """
 
-    def __init__(self, store: FrameStore | None = None) -> None:
+    def __init__(self, store: FrameStore | None = None, parameters: GeometricParameters = DEFAULT_PARAMETERS) -> None:
         self._store = store
+        self._parameters = parameters
 
     @property
     def version(self) -> str:
-        return VERSION
+        """`VERSION`, with eight digits that stand for the parameters where these are not the usual ones."""
+        usual = self._parameters == DEFAULT_PARAMETERS
+        return VERSION if usual else f"{VERSION}+{self._parameters.digest}"
+
+    @property
+    def parameters(self) -> GeometricParameters:
+        return self._parameters
 
     def open(self, clip: Clip) -> TrackingSession[ObjectTrack]:
-        return TrackingSession(clip, GeometricEngine(clip, self._store))
+        return TrackingSession(clip, GeometricEngine(clip, self._store, self._parameters))
 
     def prewarm(self, clip: Clip, frame_index: int) -> Kept | None:
         """See `predictor.PrewarmingPredictor.prewarm`."""
-        return keep_scene(clip, frame_index, self._store) if self._store is not None else None
+        return keep_scene(clip, frame_index, self._store, self._parameters) if self._store is not None else None
 
 
 class GeometricEngine:
     """`session.TrackingEngine` on one clip. Prepared frames are cached, the oldest dropped first."""
 
-    def __init__(self, clip: Clip, store: FrameStore | None = None) -> None:
+    def __init__(self, clip: Clip, store: FrameStore | None = None, parameters: GeometricParameters = DEFAULT_PARAMETERS) -> None:
         self._clip = clip
         self._store = store
+        self._parameters = parameters
         self._scenes: OrderedDict[int, FrameScene] = OrderedDict()
         self._point_counts: dict[int, int] = {}
         self._estimated: dict[tuple[int, int], SE3] = {}
@@ -67,7 +77,7 @@ class GeometricEngine:
     def scene(self, frame_index: int) -> FrameScene:
         """The prepared frame, from the cache where it is there."""
         if frame_index not in self._scenes:
-            self._scenes[frame_index] = stored_scene(self._clip, frame_index, self._store)
+            self._scenes[frame_index] = stored_scene(self._clip, frame_index, self._store, self._parameters)
             self._point_counts[frame_index] = len(self._scenes[frame_index])
             while len(self._scenes) > SCENES_KEPT:
                 self._scenes.popitem(last=False)

@@ -20,6 +20,26 @@ TURN_LENGTH_M = 1.6
 """Shorter objects show no heading that a few points could tell from noise."""
 
 
+@dataclass(frozen=True)
+class MatchSettings:
+    """How near a point lies to a surface that it is of, and the points of one object to each other: metres, and so many times the
+    distance between neighbouring points more."""
+
+    near_m: float = 0.25
+    near_per_spacing: float = 0.5
+    link_m: float = 0.25
+    link_per_spacing: float = 1.2
+
+    def reach_m(self, spacing_m: float) -> float:
+        return self.near_m + self.near_per_spacing * spacing_m
+
+    def link_at_m(self, spacing_m: float) -> float:
+        return self.link_m + self.link_per_spacing * spacing_m
+
+
+DEFAULT_MATCH_SETTINGS = MatchSettings()
+
+
 @dataclass(frozen=True, eq=False)
 class Alignment:
     """A turn about `anchor_m`, then a shift; how well the surface lies on the points afterwards.
@@ -40,7 +60,13 @@ class Alignment:
 
 
 def align_surface(
-    surface_m: Float64Array, weights: Float64Array, points_m: Float64Array, gate_m2: Float64Array, spacing_m: float, stillness: float
+    surface_m: Float64Array,
+    weights: Float64Array,
+    points_m: Float64Array,
+    gate_m2: Float64Array,
+    spacing_m: float,
+    stillness: float,
+    settings: MatchSettings = DEFAULT_MATCH_SETTINGS,
 ) -> Alignment:
     """Search the shift within the gate, then refine it together with the turn.
 
@@ -61,7 +87,7 @@ def align_surface(
         surface_m, weights = surface_m[chosen], weights[chosen]
     weights = weights / weights.sum()
     shift = _search_shift(surface_m, weights, points_m, gate_m2, spacing_m, stillness)
-    return _refine(surface_m, weights, points_m, anchor, shift, spacing_m)
+    return _refine(surface_m, weights, points_m, anchor, shift, settings.reach_m(spacing_m))
 
 
 def _search_shift(
@@ -94,13 +120,12 @@ def _search_shift(
 
 
 def _refine(
-    surface_m: Float64Array, weights: Float64Array, points_m: Float64Array, anchor: Float64Array, shift: Float64Array, spacing_m: float
+    surface_m: Float64Array, weights: Float64Array, points_m: Float64Array, anchor: Float64Array, shift: Float64Array, near_m: float
 ) -> Alignment:
     """Iterated closest points over the ground plane, ever closer pairs."""
     tree = cKDTree(points_m)
     may_turn = float(np.ptp(surface_m[:, :2], axis=0).max()) > TURN_LENGTH_M and len(surface_m) >= 20
     current = Alignment(anchor, shift, 0.0, 0.0)
-    near_m = 0.25 + 0.5 * spacing_m
     for reach_m in (2 * near_m, 1.5 * near_m, near_m, near_m):
         moved = current.apply(surface_m)
         distance, nearest = map(np.asarray, tree.query(moved, distance_upper_bound=reach_m))

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sam4d.geometric.ground import Ground, fit_ground, is_ground
+from sam4d.geometric.ground import DEFAULT_GROUND_SETTINGS, Ground, GroundSettings, fit_ground, is_ground
+from sam4d.geometric.parameters import DEFAULT_PARAMETERS, GeometricParameters
 from sam4d.geometry import BoolArray
 from sam4d.structures import Camera, Clip, Float32Array, Frame, InputError, Sweep, UInt8Array
 
@@ -51,14 +52,14 @@ class SurveyedSweep:
     is_ground: BoolArray
 
     @classmethod
-    def of(cls, sweep: Sweep) -> SurveyedSweep:
+    def of(cls, sweep: Sweep, settings: GroundSettings = DEFAULT_GROUND_SETTINGS) -> SurveyedSweep:
         with np.errstate(invalid="ignore"):
             x_valid, y_valid, z_valid = (np.abs(sweep.points_m[:, axis]) < FARTHEST_M for axis in range(3))
         valid: BoolArray = np.asarray(x_valid & y_valid & z_valid)
         points_m = np.where(valid[:, None], sweep.points_m, 0).astype(np.float32)
-        ground = fit_ground(points_m[valid])
+        ground = fit_ground(points_m[valid], settings)
         height_m = np.where(valid, points_m[:, 2] - ground.z_at(points_m), 0).astype(np.float32)
-        return cls(points_m, valid, ground, height_m, is_ground(points_m, height_m) & valid)
+        return cls(points_m, valid, ground, height_m, is_ground(points_m, height_m, settings) & valid)
 
 
 class FrameScene:
@@ -71,6 +72,7 @@ class FrameScene:
         height_m: float32 (N,) above the local ground; 0 where not valid.
         is_ground: bool (N,); rows that are not valid are neither ground nor object.
         ground: the surface itself.
+        parameters: what the frame was prepared with, and is looked at with; growth: what they say of gaps between points.
     """
 
     def __init__(
@@ -79,9 +81,11 @@ class FrameScene:
         frame_index: int,
         surveyed: SurveyedSweep | None = None,
         views: Mapping[str, CameraView] | None = None,
+        parameters: GeometricParameters = DEFAULT_PARAMETERS,
     ) -> None:
         """surveyed, views by camera: what is known of the frame already; the sweep is not read where it is surveyed."""
-        known = surveyed or SurveyedSweep.of(frame.load_sweep())
+        known = surveyed or SurveyedSweep.of(frame.load_sweep(), parameters.ground)
+        self.parameters, self.growth = parameters, parameters.growth
         self.frame_index = frame_index
         self.points_m, self.valid = known.points_m, known.valid
         self.ground, self.height_m, self.is_ground = known.ground, known.height_m, known.is_ground
@@ -136,11 +140,11 @@ class FrameScene:
         return self._views[camera.name]
 
 
-def prepare_frame(clip: Clip, frame_index: int) -> FrameScene:
+def prepare_frame(clip: Clip, frame_index: int, parameters: GeometricParameters = DEFAULT_PARAMETERS) -> FrameScene:
     """Reads and prepares one frame of a clip. Raises InputError where the clip has no such frame."""
     if not 0 <= frame_index < len(clip):
         raise no_such_frame(clip, frame_index)
-    return FrameScene(clip.frames[frame_index], frame_index)
+    return FrameScene(clip.frames[frame_index], frame_index, parameters=parameters)
 
 
 def no_such_frame(clip: Clip, frame_index: int) -> InputError:

@@ -81,7 +81,7 @@ def _grown(scene: FrameScene, allowed: BoolArray, seed: int, evidence: Callable[
     near[seed] = True
     rows = np.flatnonzero(near)
     found = None if evidence is None else lambda part: evidence(rows[part])
-    region = grow(scene.upright_m(rows), np.searchsorted(rows, [seed]), gap_at(scene, seed), found)
+    region = grow(scene.upright_m(rows), np.searchsorted(rows, [seed]), gap_at(scene, seed), found, scene.growth)
     mask = np.zeros(len(scene), dtype=np.bool_)
     mask[rows[region.mask]] = True
     return LidarSegment(with_low_parts(scene, with_hidden_parts(scene, allowed, mask)), _score(region))
@@ -99,14 +99,14 @@ def _inside_box(scene: FrameScene, allowed: BoolArray, box: Float64Array) -> Lid
     inside = allowed[rows]
     if not inside.any():
         return LidarSegment(np.zeros(len(scene), dtype=np.bool_), 0.0)
-    gap_m = usual_gap(float(np.hypot(*(box[:2] + box[2:]) / 2)))
-    group = groups_at_gap(scene.upright_m(rows), gap_m)
+    gap_m = usual_gap(float(np.hypot(*(box[:2] + box[2:]) / 2)), scene.growth)
+    group = groups_at_gap(scene.upright_m(rows), gap_m, scene.growth)
     share = np.bincount(group, weights=inside) / np.bincount(group)
     kept = inside & (share[group] > 0.5)
     if kept.sum() < 0.3 * inside.sum():
         # The object hangs together with something outside: what is inside, in its largest piece.
         within = rows[inside]
-        piece = groups_at_gap(scene.upright_m(within), gap_m)
+        piece = groups_at_gap(scene.upright_m(within), gap_m, scene.growth)
         kept = np.zeros(len(rows), dtype=np.bool_)
         kept[inside] = piece == np.bincount(piece).argmax()
     mask = np.zeros(len(scene), dtype=np.bool_)

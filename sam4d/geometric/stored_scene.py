@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sam4d.frame_store import Arrays, FrameStore, Kept, content_key, keep, together
 from sam4d.geometric.ground import Ground
+from sam4d.geometric.parameters import DEFAULT_PARAMETERS, GeometricParameters
 from sam4d.geometric.scene import CameraView, FrameScene, SurveyedSweep, no_such_frame, prepare_frame
 from sam4d.structures import Camera, Clip, Frame, UInt8Array
 
@@ -42,21 +43,23 @@ class StoredImage:
         return keep(self.store, content_key(IMAGE_KIND, self.load), lambda: {"image": self.load()})
 
 
-def stored_scene(clip: Clip, frame_index: int, store: FrameStore | None) -> FrameScene:
+def stored_scene(
+    clip: Clip, frame_index: int, store: FrameStore | None, parameters: GeometricParameters = DEFAULT_PARAMETERS
+) -> FrameScene:
     """As `prepare_frame`, and equal to it bit by bit; what the store has is not computed. Nothing is put into it."""
     if store is None or not 0 <= frame_index < len(clip):
-        return prepare_frame(clip, frame_index)
+        return prepare_frame(clip, frame_index, parameters)
     frame = clip.frames[frame_index]
-    key = content_key(SCENE_KIND, frame.load_sweep, cameras=_cameras(clip, frame))
+    key = content_key(_kind(parameters), frame.load_sweep, cameras=_cameras(clip, frame))
     found = store.get(key) if key is not None else None
     frame = replace(frame, load_images={name: StoredImage(load, store) for name, load in frame.load_images.items()})
     if found is None:
-        return FrameScene(frame, frame_index)
+        return FrameScene(frame, frame_index, parameters=parameters)
     views = {name: CameraView(*(found[f"{name}/{part}"] for part in _VIEW_PARTS)) for name in frame.load_images}
-    return FrameScene(frame, frame_index, _surveyed(found), views)
+    return FrameScene(frame, frame_index, _surveyed(found), views, parameters)
 
 
-def keep_scene(clip: Clip, frame_index: int, store: FrameStore) -> Kept | None:
+def keep_scene(clip: Clip, frame_index: int, store: FrameStore, parameters: GeometricParameters = DEFAULT_PARAMETERS) -> Kept | None:
     """Have a store hold what a click on a frame needs; see `frame_store.keep`.
 
     Raises InputError where the clip has no such frame, or its files cannot be read.
@@ -65,9 +68,14 @@ def keep_scene(clip: Clip, frame_index: int, store: FrameStore) -> Kept | None:
         raise no_such_frame(clip, frame_index)
     frame = clip.frames[frame_index]
     cameras = _cameras(clip, frame)
-    key = content_key(SCENE_KIND, frame.load_sweep, cameras=cameras)
-    scene = keep(store, key, lambda: _arrays(FrameScene(frame, frame_index), cameras))
+    key = content_key(_kind(parameters), frame.load_sweep, cameras=cameras)
+    scene = keep(store, key, lambda: _arrays(FrameScene(frame, frame_index, parameters=parameters), cameras))
     return together([scene, *(StoredImage(load, store).keep() for load in frame.load_images.values())])
+
+
+def _kind(parameters: GeometricParameters) -> str:
+    """Of what a sweep's ground is taken for, the kind tells; the other parameters change nothing that is stored."""
+    return SCENE_KIND if parameters.ground == DEFAULT_PARAMETERS.ground else f"{SCENE_KIND} with {parameters.ground!r}"
 
 
 def _cameras(clip: Clip, frame: Frame) -> dict[str, Camera]:

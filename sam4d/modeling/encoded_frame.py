@@ -1,4 +1,8 @@
-"""What a frame is to the network, independent of objects and prompts: encoded once, decoded many times."""
+"""What a frame is to the network, independent of objects and prompts: encoded once, decoded many times.
+
+Sizes here and in the other files: C channels (256 in the released model), a grid of G x G = L positions at stride 16 (48 x 48 = 2304),
+M voxels at stride 16.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +27,9 @@ Levels: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class CameraGrid:
-    """The 48 x 48 = 2304 positions at stride 16 of a camera's images, row by row: the same on all of its frames.
+    """The G x G = L positions at stride 16 of a camera's images, row by row: the same on all of its frames.
 
-    sine: float32 (1, 2304, 256), the camera's own position encoding. shared: (1, 2304, 256), the one it shares with the LiDAR.
+    sine: float32 (1, L, C), the camera's own position encoding. shared: (1, L, C), the one it shares with the LiDAR.
     rays: of the positions, in the frame's LiDAR frame.
     """
 
@@ -38,7 +42,7 @@ class CameraGrid:
 class CameraFeatures:
     """One image.
 
-    stride4: float32 (1, 32, 192, 192) and stride8: (1, 64, 96, 96), ready for the mask decoder. stride16: (1, 256, 48, 48), raw.
+    stride4: float32 (1, C / 8, 4 G, 4 G) and stride8: (1, C / 4, 2 G, 2 G), ready for the mask decoder. stride16: (1, C, G, G), raw.
     grid: where the positions at stride 16 are. calibration: the camera.
     """
 
@@ -54,12 +58,12 @@ class CameraFeatures:
 
     @property
     def tokens(self) -> Tensor:
-        """The raw top level as tokens, (1, 2304, 256)."""
+        """The raw top level as tokens, (1, L, C)."""
         return self.stride16.flatten(2).transpose(1, 2)
 
     @property
     def positions(self) -> Tensor:
-        """(1, 2304, 256)."""
+        """(1, L, C)."""
         return self.grid.sine + self.grid.shared
 
 
@@ -67,8 +71,8 @@ class CameraFeatures:
 class LidarFeatures:
     """One sweep of N points, with M voxels at stride 16.
 
-    stride4 (32 channels) and stride8 (64): ready for the mask decoder. stride16: 256 channels, raw.
-    positions_m: float32 (M, 3), mean of each voxel's points, LiDAR frame. positions: (1, M, 256), their encoding, both terms of it.
+    stride4 (C / 8 channels) and stride8 (C / 4): ready for the mask decoder. stride16: C channels, raw.
+    positions_m: float32 (M, 3), mean of each voxel's points, LiDAR frame. positions: (1, M, C), their encoding, both terms of it.
     sweep: the points and their fine voxels. mixing: voxel logits to point logits.
     """
 
@@ -82,7 +86,7 @@ class LidarFeatures:
 
     @property
     def tokens(self) -> Tensor:
-        """The raw top level as tokens, (1, M, 256)."""
+        """The raw top level as tokens, (1, M, C)."""
         return self.stride16.features[None]
 
 
@@ -99,7 +103,7 @@ class EncodedFrame:
 class ConditionedFeatures:
     """Top-level features of both sensors as B objects' memories let them be seen (B = 1: the same for every object).
 
-    camera: float32 (B, 2304, 256). lidar: (B, M, 256).
+    camera: float32 (B, L, C). lidar: (B, M, C).
     """
 
     camera: Tensor
@@ -110,9 +114,9 @@ class ConditionedFeatures:
 class Decoded:
     """What the network says of B objects on one frame.
 
-    camera_low_res_logits: float32 (B, 192, 192). lidar_low_res_logits: (B, M4), per stride-4 voxel. lidar_logits: (B, N), per point.
-    camera_pointer, lidar_pointer: (B, 256). object_score: (B, 2), logits, camera then LiDAR. predicted_iou: (B, 2), 0 to 1.
-    camera_given_logits: (B, 768, 768) where the answer is a given mask, which is remembered at this resolution; else None.
+    camera_low_res_logits: float32 (B, 4 G, 4 G). lidar_low_res_logits: (B, M4), per stride-4 voxel. lidar_logits: (B, N), per point.
+    camera_pointer, lidar_pointer: (B, C). object_score: (B, 2), logits, camera then LiDAR. predicted_iou: (B, 2), 0 to 1.
+    camera_given_logits: (B, 16 G, 16 G) where the answer is a given mask, which is remembered at this resolution; else None.
     """
 
     camera_low_res_logits: Tensor

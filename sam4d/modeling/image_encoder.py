@@ -1,10 +1,11 @@
-"""The camera's encoder: Hiera-S with windows, and the neck that brings its levels to one width.
+"""The camera's encoder: Hiera with windows, and the neck that brings its levels to one width.
 
-Hiera: arXiv 2306.00989, in the form of SAM 2 (arXiv 2408.00714); sizes are those of the released SAM4D model (arXiv 2506.21547).
+Hiera: arXiv 2306.00989, in the form of SAM 2 (arXiv 2408.00714), as the SAM4D model has it (arXiv 2506.21547).
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,36 +16,32 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sam4d.modeling.attention import by_rows
+from sam4d.modeling.configuration import RELEASED, STAGES, NetworkConfiguration
 from sam4d.modeling.products import Linear, linear
+from sam4d.modeling.recomputation import computed_again
 from sam4d.structures import UInt8Array
-
-IMAGE_SIZE_PX = 768
-"""Width and height of the image that the network sees; the aspect ratio is not kept."""
-
-NECK_WIDTH = 256
 
 _MEAN_RGB = (0.485, 0.456, 0.406)
 _STD_RGB = (0.229, 0.224, 0.225)
 
-_STAGE_BLOCKS = (1, 2, 11, 2)
-_STAGE_WINDOWS = (8, 4, 14, 7)
-_GLOBAL_BLOCKS = (7, 10, 13)
-_FIRST_WIDTH = 96
+_COARSE_MAP_SIZE = 7
+"""Of the position embedding's coarse map over the image, on each side."""
+
 _LAYER_NORM_EPS = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class ImageFeatures:
-    """float32 (B, 256, H / s, W / s) for s = 4, 8 and 16; before the mask decoder's own projections of the two finer ones."""
+    """float32 (B, width, H / s, W / s) for s = 4, 8 and 16; before the mask decoder's own projections of the two finer ones."""
 
     stride4: Tensor
     stride8: Tensor
     stride16: Tensor
 
 
-def prepare_image(image: UInt8Array) -> Tensor:
-    """An image uint8 (H, W, 3), RGB -> float32 (3, 768, 768), resized (bicubic) and normalised."""
-    resized = Image.fromarray(image).resize((IMAGE_SIZE_PX, IMAGE_SIZE_PX), Image.Resampling.BICUBIC)
+def prepare_image(image: UInt8Array, size_px: int) -> Tensor:
+    """An image uint8 (H, W, 3), RGB -> float32 (3, size_px, size_px), resized (bicubic; the aspect ratio is not kept) and normalised."""
+    resized = Image.fromarray(image).resize((size_px, size_px), Image.Resampling.BICUBIC)
     pixels = np.asarray(resized, dtype=np.float32) / np.float32(255)
     mean, std = np.array(_MEAN_RGB, dtype=np.float32), np.array(_STD_RGB, dtype=np.float32)
     return torch.from_numpy((pixels - mean) / std).permute(2, 0, 1).contiguous()
@@ -53,8 +50,14 @@ def prepare_image(image: UInt8Array) -> Tensor:
 class ImageEncoder(nn.Sequential):
     """An image, prepared by `prepare_image`, to features of three strides."""
 
-    def __init__(self) -> None:
-        super().__init__(Hiera(), Neck())
+    def __init__(self, configuration: NetworkConfiguration = RELEASED) -> None:
+        super().__init__(Hiera(configuration), Neck(configuration.hiera_width, configuration.width))
+
+    @property
+    def trunk(self) -> Hiera:
+        trunk = self[0]
+        assert isinstance(trunk, Hiera)
+        return trunk
 
     def forward(self, images: Tensor) -> ImageFeatures:
         """float32 (B, 3, H, W), H and W multiples of 32 -> ImageFeatures."""
@@ -65,35 +68,36 @@ class ImageEncoder(nn.Sequential):
 
 
 class Hiera(nn.Module):
-    """Hiera-S: four stages of blocks, each stage with half the resolution and twice the channels and heads of the one before."""
+    """Four stages of blocks, each stage with half the resolution and twice the channels and heads of the one before."""
 
-    def __init__(self) -> None:
+    def __init__(self, configuration: NetworkConfiguration = RELEASED) -> None:
         super().__init__()
-        self.patch_embed = PatchEmbed(_FIRST_WIDTH)
-        self.pos_embed = nn.Parameter(torch.zeros(1, _FIRST_WIDTH, 7, 7))
-        self.pos_embed_window = nn.Parameter(torch.zeros(1, _FIRST_WIDTH, _STAGE_WINDOWS[0], _STAGE_WINDOWS[0]))
+        width, heads, window = configuration.hiera_width, 1, configuration.hiera_windows[0]
+        self.patch_embed = PatchEmbed(width)
+        self.pos_embed = nn.Parameter(torch.zeros(1, width, _COARSE_MAP_SIZE, _COARSE_MAP_SIZE))
+        self.pos_embed_window = nn.Parameter(torch.zeros(1, width, window, window))
         self.blocks = nn.ModuleList()
-        width, heads, window = _FIRST_WIDTH, 1, _STAGE_WINDOWS[0]
-        for stage, count in enumerate(_STAGE_BLOCKS):
+        for stage, count in enumerate(configuration.hiera_blocks):
             for position in range(count):
                 opens_stage = stage > 0 and position == 0
                 out_width = width * 2 if opens_stage else width
                 heads = heads * 2 if opens_stage else heads
-                is_global = len(self.blocks) in _GLOBAL_BLOCKS
+                is_global = len(self.blocks) in configuration.hiera_global_blocks
                 self.blocks.append(HieraBlock(width, out_width, heads, 0 if is_global else window, pooled=opens_stage))
                 # The block that opens a stage halves the resolution after its attention: it still has the windows from before.
-                width, window = out_width, _STAGE_WINDOWS[stage]
+                width, window = out_width, configuration.hiera_windows[stage]
+        self.last_blocks = tuple(itertools.accumulate(configuration.hiera_blocks))
+        self.checkpointed = False
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> the stages' outputs (B, C, H / s, W / s): C 96, 192, 384, 768 at strides s 4, 8, 16, 32."""
+        """(B, 3, H, W) -> the stages' outputs (B, C, H / s, W / s) at strides s 4, 8, 16, 32, C doubling."""
         x: Tensor = self.patch_embed(images)
         x = x + self._position_embedding(x.shape[1], x.shape[2])
-        last_blocks = np.cumsum(_STAGE_BLOCKS) - 1
         outputs = []
-        for index, block in enumerate(self.blocks):
+        for count, block in enumerate(self.blocks, start=1):
             assert isinstance(block, HieraBlock)
-            x = _by_bands(block, x)
-            if index in last_blocks:
+            x = computed_again(block, x) if self.checkpointed else _by_bands(block, x)
+            if count in self.last_blocks:
                 outputs.append(x.permute(0, 3, 1, 2))
         return outputs
 
@@ -199,11 +203,11 @@ class Mlp(nn.Module):
 
 
 class Neck(nn.Module):
-    """Every level to 256 channels; the coarsest one is added to the next and then no longer needed."""
+    """Every level to one width; the coarsest one is added to the next and then no longer needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_width: int, width: int) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(Projection(_FIRST_WIDTH * 2**stage, NECK_WIDTH) for stage in (3, 2, 1, 0))
+        self.convs = nn.ModuleList(Projection(first_width * 2**stage, width) for stage in reversed(range(STAGES)))
 
     def forward(self, levels: list[Tensor]) -> ImageFeatures:
         """The outputs of `Hiera`, finest first -> ImageFeatures."""
@@ -231,7 +235,7 @@ def _by_bands(block: HieraBlock, x: Tensor) -> Tensor:
     What lies between its layers then stays in the caches, and no large memory is asked for again and again.
     """
     window = block.attn.window
-    if x.device.type != "cpu" or not window:
+    if x.device.type != "cpu" or not window or torch.is_grad_enabled():
         whole: Tensor = block(x)
         return whole
     return torch.cat([block(band) for band in torch.split(x, window, dim=1)], dim=1)

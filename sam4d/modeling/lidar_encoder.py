@@ -1,10 +1,11 @@
-"""The LiDAR encoder: a sweep's voxels through MinkUNet-34 to features at strides 4, 8 and 16 (arXiv 2506.21547).
+"""The LiDAR encoder: a sweep's voxels through a MinkUNet to features at strides 4, 8 and 16 (arXiv 2506.21547).
 
-Sizes, names and the rounding of the voxels are those of the released model.
+Names and the rounding of the voxels are those of the released model.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sam4d.geometry import Float64Array
+from sam4d.modeling.configuration import RELEASED, NetworkConfiguration
+from sam4d.modeling.recomputation import computed_again
 from sam4d.modeling.sparse_conv import (
     CELL_LIMIT,
     Cells,
@@ -93,9 +96,10 @@ def _steps(points_m: Float32Array) -> Float64Array:
 
 @dataclass(frozen=True, eq=False)
 class LidarPyramid:
-    """Features of one sweep: stride4 (128 channels), stride8 (256), stride16 (256). Cells count their own stride, sorted by (x, y, z).
+    """Features of one sweep: stride4, stride8 and stride16, with 128, 256 and 256 channels in the released model.
 
-    positions_m: float32 (M, 3), the mean of the points of each of the M voxels at stride 16, LiDAR frame.
+    Cells count their own stride, sorted by (x, y, z). positions_m: float32 (M, 3), the mean of the points of each of the M voxels
+    at stride 16, LiDAR frame.
     """
 
     stride4: SparseTensor
@@ -104,40 +108,50 @@ class LidarPyramid:
     positions_m: Tensor
 
 
-class MinkUNet34(nn.Module):
-    """A residual U-Net of sparse convolutions, 32 channels wide at its input, with four stages down and two up."""
+class MinkUNet(nn.Module):
+    """A residual U-Net of sparse convolutions with four stages down and two up (arXiv 1904.08755)."""
 
-    def __init__(self) -> None:
+    def __init__(self, configuration: NetworkConfiguration = RELEASED) -> None:
         super().__init__()
+        width = configuration.lidar_input_width
         self.conv_input = SparseSequential(
-            SubmanifoldConv(1, 32, 3),
-            FeatureBatchNorm(32),
+            SubmanifoldConv(1, width, 3),
+            FeatureBatchNorm(width),
             nn.ReLU(inplace=True),
-            SubmanifoldConv(32, 32, 3),
-            FeatureBatchNorm(32),
+            SubmanifoldConv(width, width, 3),
+            FeatureBatchNorm(width),
             nn.ReLU(inplace=True),
         )
+        widths = itertools.pairwise((width, *configuration.lidar_widths))
         self.encoder = nn.ModuleList(
-            [_EncoderStage(32, 32, 3), _EncoderStage(32, 64, 4), _EncoderStage(64, 128, 6), _EncoderStage(128, 256, 3)]
+            _EncoderStage(before, after, blocks) for (before, after), blocks in zip(widths, configuration.lidar_blocks, strict=True)
         )
-        self.decoder = nn.ModuleList([_DecoderStage(256, 128, 256), _DecoderStage(256, 64, 128)])
+        _, skip4_width, skip8_width, top_width = configuration.lidar_widths
+        width8, width4 = configuration.lidar_decoder_widths
+        self.decoder = nn.ModuleList([_DecoderStage(top_width, skip8_width, width8), _DecoderStage(width8, skip4_width, width4)])
+        self.checkpointed = False
 
     def forward(self, sweep: VoxelisedSweep) -> LidarPyramid:
         cells = sweep.point_cells.distinct
         # A voxel's feature is the mean of its points' features, which are all 1: the network sees where there is something, no intensity.
-        x = self.conv_input(SparseTensor(cells, sweep.points_m.new_ones(len(cells), 1)))
+        x = self.conv_input(SparseTensor(cells, next(self.parameters()).new_ones(len(cells), 1)))
         levels: list[SparseTensor] = []
         for stage in self.encoder:
-            x = stage(x)
+            x = self._computed(stage, x)
             levels.append(x)
         _, skip4, skip8, stride16 = levels
         if not len(stride16.cells):
             raise InputError("sweep", "points that reach over more than 5 m on every axis", f"a grid of {len(cells)} voxels")
-        stride8 = self.decoder[0](stride16, skip8)
-        stride4 = self.decoder[1](stride8, skip4)
-        for level in (cells, *(each.cells for each in levels)):
-            level.forget_neighbours()
+        stride8 = self._computed(self.decoder[0], stride16, skip8)
+        stride4 = self._computed(self.decoder[1], stride8, skip4)
+        if not torch.is_grad_enabled():
+            for level in (cells, *(each.cells for each in levels)):
+                level.forget_neighbours()
         return LidarPyramid(stride4, stride8, stride16, _mean_positions(sweep, stride16.cells))
+
+    def _computed(self, stage: nn.Module, *inputs: SparseTensor) -> SparseTensor:
+        computed: SparseTensor = computed_again(stage, *inputs) if self.checkpointed else stage(*inputs)
+        return computed
 
 
 class _UpSample(nn.Module):

@@ -9,52 +9,55 @@ import torch
 from torch import Tensor, nn
 
 from sam4d.modeling.attention import Perceptron
+from sam4d.modeling.configuration import RELEASED, NetworkConfiguration
 from sam4d.modeling.layer_norm import LayerNorm2d
 from sam4d.modeling.mask_selection import MaskCandidates
 from sam4d.modeling.sparse_conv import Cells, FeatureBatchNorm, SparseTensor, SubmanifoldConv, UpConv
 from sam4d.modeling.two_way_transformer import TwoWayTransformer
 
-WIDTH = 256
 MASKS = 4
 
 
 class MaskDecoder(nn.Module):
     """Two-way transformer, upscaling with the finer levels of the encoder added, and a hypernetwork for each of four masks."""
 
-    def __init__(self) -> None:
+    def __init__(self, configuration: NetworkConfiguration = RELEASED) -> None:
         super().__init__()
-        self.transformer = TwoWayTransformer(WIDTH)
-        self.iou_token = nn.Embedding(1, WIDTH)
-        self.mask_tokens = nn.Embedding(MASKS, WIDTH)
-        self.obj_score_token = nn.Embedding(1, WIDTH)
+        width = configuration.width
+        width8, width4 = width // 4, width // 8
+        self.transformer = TwoWayTransformer(width, configuration.decoder_hidden_width)
+        self.iou_token = nn.Embedding(1, width)
+        self.mask_tokens = nn.Embedding(MASKS, width)
+        self.obj_score_token = nn.Embedding(1, width)
         self.output_upscaling = nn.ModuleList(
             [
-                nn.ConvTranspose2d(WIDTH, 64, kernel_size=2, stride=2),
-                LayerNorm2d(64),
+                nn.ConvTranspose2d(width, width8, kernel_size=2, stride=2),
+                LayerNorm2d(width8),
                 nn.GELU(),
-                nn.ConvTranspose2d(64, 32, kernel_size=2, stride=2),
+                nn.ConvTranspose2d(width8, width4, kernel_size=2, stride=2),
                 nn.GELU(),
             ]
         )
         self.output_upscaling_pts = nn.ModuleList(
-            [UpConv(WIDTH, 64, 2), FeatureBatchNorm(64), nn.Identity(), UpConv(64, 32, 2, bias=True), nn.Identity()]
+            [UpConv(width, width8, 2), FeatureBatchNorm(width8), nn.Identity(), UpConv(width8, width4, 2, bias=True), nn.Identity()]
         )
-        self.conv_s0 = nn.Conv2d(256, 32, kernel_size=1)
-        self.conv_s1 = nn.Conv2d(256, 64, kernel_size=1)
-        self.conv_s0_pts = SubmanifoldConv(128, 32, 1)
-        self.conv_s1_pts = SubmanifoldConv(256, 64, 1)
-        self.output_hypernetworks_mlps = nn.ModuleList(Perceptron((WIDTH, WIDTH, WIDTH, 32)) for _ in range(MASKS))
-        self.iou_prediction_head = Perceptron((WIDTH, WIDTH, WIDTH, MASKS))
-        self.pred_obj_score_head = Perceptron((WIDTH, WIDTH, WIDTH, 1))
+        self.conv_s0 = nn.Conv2d(width, width4, kernel_size=1)
+        self.conv_s1 = nn.Conv2d(width, width8, kernel_size=1)
+        lidar_width8, lidar_width4 = configuration.lidar_decoder_widths
+        self.conv_s0_pts = SubmanifoldConv(lidar_width4, width4, 1)
+        self.conv_s1_pts = SubmanifoldConv(lidar_width8, width8, 1)
+        self.output_hypernetworks_mlps = nn.ModuleList(Perceptron((width, width, width, width4)) for _ in range(MASKS))
+        self.iou_prediction_head = Perceptron((width, width, width, MASKS))
+        self.pred_obj_score_head = Perceptron((width, width, width, 1))
 
     def decode_camera(self, features: Tensor, positions: Tensor, prompts: Tensor, stride8: Tensor, stride4: Tensor) -> MaskCandidates:
-        """Masks at stride 4, L = 192 * 192 row by row.
+        """Masks at stride 4, L = 4 G * 4 G row by row.
 
         Args:
-            features: float32 (B, 256, 48, 48), the dense prompt added.
-            positions: (1, 2304, 256), position encoding of the grid, row by row.
-            prompts: (B, T, 256), prompt tokens, the same number for every object.
-            stride8, stride4: (1, 64, 96, 96) and (1, 32, 192, 192), after `conv_s1` and `conv_s0`.
+            features: float32 (B, C, G, G), the dense prompt added.
+            positions: (1, G * G, C), position encoding of the grid, row by row.
+            prompts: (B, T, C), prompt tokens, the same number for every object.
+            stride8, stride4: (1, C / 4, 2 G, 2 G) and (1, C / 8, 4 G, 4 G), after `conv_s1` and `conv_s0`.
         """
         tokens, grid = self.transformer(self._tokens(prompts), features.flatten(2).transpose(1, 2), positions)
         up_to_8, norm, gelu, up_to_4, last_gelu = self.output_upscaling
@@ -68,9 +71,9 @@ class MaskDecoder(nn.Module):
         """One logit per stride-4 voxel.
 
         Args:
-            features: float32 (B, M, 256) of the stride-16 voxels, the dense prompt added.
-            positions: (1, M, 256). prompts: (B, T, 256), as for a camera.
-            stride16: the cells. stride8, stride4: 64 and 32 channels, after `conv_s1_pts` and `conv_s0_pts`.
+            features: float32 (B, M, C) of the stride-16 voxels, the dense prompt added.
+            positions: (1, M, C). prompts: (B, T, C), as for a camera.
+            stride16: the cells. stride8, stride4: C / 4 and C / 8 channels, after `conv_s1_pts` and `conv_s0_pts`.
         """
         tokens, grid = self.transformer(self._tokens(prompts), features, positions)
         up_to_8, norm, _, up_to_4, _ = self.output_upscaling_pts
@@ -81,12 +84,12 @@ class MaskDecoder(nn.Module):
         return self._candidates(tokens, upscaled.permute(1, 2, 0))
 
     def _tokens(self, prompts: Tensor) -> Tensor:
-        """Object score, IoU, four masks, then the prompts: (B, 6 + T, 256)."""
+        """Object score, IoU, four masks, then the prompts: (B, 6 + T, C)."""
         own = torch.cat([self.obj_score_token.weight, self.iou_token.weight, self.mask_tokens.weight])
         return torch.cat([own.expand(len(prompts), -1, -1), prompts], dim=1)
 
     def _candidates(self, tokens: Tensor, upscaled: Tensor) -> MaskCandidates:
-        """Tokens (B, 6 + T, 256) and upscaled features (B, 32, L)."""
+        """Tokens (B, 6 + T, C) and upscaled features (B, C / 8, L)."""
         mask_tokens = tokens[:, 2 : 2 + MASKS]
         kernels = torch.stack([network(mask_tokens[:, index]) for index, network in enumerate(self.output_hypernetworks_mlps)], dim=1)
         return MaskCandidates(

@@ -7,18 +7,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from sam4d.geometry import BoolArray
+from sam4d.modeling.configuration import MASK_STRIDE_PX
 from sam4d.modeling.encoded_frame import LidarFeatures
-from sam4d.modeling.image_encoder import IMAGE_SIZE_PX
 from sam4d.modeling.point_logits import STRIDE
 
 GIVEN_LOGIT = 10.0
 """Logits inside a given mask, and its object score; outside, and where the mask is empty, the negative."""
 
 
-def network_mask(mask: BoolArray, device: torch.device) -> Tensor:
-    """A camera mask bool (H, W) -> float32 (1, 1, 768, 768) of 0 and 1."""
+def network_mask(mask: BoolArray, size_px: int, device: torch.device) -> Tensor:
+    """A camera mask bool (H, W) -> float32 (1, 1, size_px, size_px) of 0 and 1."""
     given = torch.tensor(mask, dtype=torch.float32, device=device)[None, None]
-    return (_resized(given, IMAGE_SIZE_PX) >= 0.5).float()
+    return (_resized(given, size_px) >= 0.5).float()
 
 
 def given_logits(mask: Tensor) -> Tensor:
@@ -27,8 +27,8 @@ def given_logits(mask: Tensor) -> Tensor:
 
 
 def low_res_camera_logits(logits: Tensor) -> Tensor:
-    """float32 (1, 1, 768, 768) -> (1, 192, 192)."""
-    return _resized(logits, IMAGE_SIZE_PX // STRIDE)[:, 0]
+    """float32 (1, 1, 4 S, 4 S) -> (1, S, S)."""
+    return _resized(logits, logits.shape[-1] // MASK_STRIDE_PX)[:, 0]
 
 
 def low_res_lidar_logits(lidar: LidarFeatures, logits: Tensor) -> Tensor:

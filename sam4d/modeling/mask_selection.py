@@ -16,8 +16,8 @@ STABLE = 0.98
 class MaskCandidates:
     """What the decoder says of B objects on one sensor. Mask 0 is meant for many prompts, masks 1 to 3 for few.
 
-    logits: float32 (B, 4, L), L the pixels of 192 x 192 or the stride-4 voxels. predicted_iou: (B, 4), 0 to 1.
-    tokens: (B, 4, 256). object_score: (B,), a logit: above 0 the object is there.
+    logits: float32 (B, 4, L), L the pixels at stride 4 or the stride-4 voxels. predicted_iou: (B, 4), 0 to 1.
+    tokens: (B, 4, C). object_score: (B,), a logit: above 0 the object is there.
     """
 
     logits: Tensor
@@ -28,7 +28,7 @@ class MaskCandidates:
 
 @dataclass(frozen=True, eq=False)
 class SelectedMask:
-    """logits: float32 (B, L), predicted_iou: (B,), token: (B, 256), of which the object pointer is made."""
+    """logits: float32 (B, L), predicted_iou: (B,), token: (B, C), of which the object pointer is made."""
 
     logits: Tensor
     predicted_iou: Tensor

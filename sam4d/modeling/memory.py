@@ -18,7 +18,7 @@ from sam4d.modeling.positional_encoding import Rays
 class FramePlace:
     """Where a frame's memories are, shared by all objects.
 
-    rays: of the camera's 2304 grid positions, and lidar_positions_m: float32 (M, 3), both in the frame's own LiDAR frame. The camera's own
+    rays: of the camera's L grid positions, and lidar_positions_m: float32 (M, 3), both in the frame's own LiDAR frame. The camera's own
     encoding is the same on every frame and not kept.
     """
 
@@ -36,8 +36,8 @@ class FramePlace:
 class FrameMemory:
     """One frame as B objects remember it.
 
-    camera: bfloat16 (B, 2304, 256) and lidar: bfloat16 (B, M, 256), the encoded memories; the released model rounds them.
-    camera_pointer, lidar_pointer: float32 (B, 256), not rounded.
+    camera: bfloat16 (B, L, C) and lidar: bfloat16 (B, M, C), the encoded memories; the released model rounds them.
+    camera_pointer, lidar_pointer: float32 (B, C), not rounded.
     """
 
     place: FramePlace

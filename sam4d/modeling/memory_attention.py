@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sam4d.modeling.attention import Attention, attend, by_rows
 from sam4d.modeling.products import Linear, linear
+from sam4d.modeling.recomputation import computed_again
 
 POSITION_WEIGHT = 0.1
 """How much of its position encoding is added to a feature that goes in (released model)."""
@@ -17,14 +18,14 @@ POSITION_WEIGHT = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Remembered:
-    """What is looked at: contents and keys, which are contents with positions, float32 (B, K, 256). B = 1 serves every object."""
+    """What is looked at: contents and keys, which are contents with positions, float32 (B, K, C). B = 1 serves every object."""
 
     contents: Tensor
     keys: Tensor
 
     @classmethod
     def placed(cls, contents: Tensor, positions: Tensor) -> Remembered:
-        """Contents (B, K, 256) with their position encodings (B or 1, K, 256), which belong to the keys only."""
+        """Contents (B, K, C) with their position encodings (B or 1, K, C), which belong to the keys only."""
         return cls(contents, contents + positions)
 
     @classmethod
@@ -85,17 +86,19 @@ class MemoryAttentionLayer(nn.Module):
 
 
 class MemoryAttention(nn.Module):
-    """Four layers, the same weights for both sensors."""
+    """A few layers, the same weights for both sensors."""
 
-    def __init__(self, width: int = 256, hidden_width: int = 2048, depth: int = 4) -> None:
+    def __init__(self, width: int, hidden_width: int, depth: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(MemoryAttentionLayer(width, hidden_width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
+        self.checkpointed = False
 
     def forward(self, features: Tensor, positions: Tensor, memory: Remembered) -> Tensor:
         """Raw top-level features (1 or B, L, C), their position encoding (1, L, C), memory with B objects -> (B, L, C)."""
         features = features + POSITION_WEIGHT * positions
         for layer in self.layers:
-            features = layer(features, memory.keys, memory.contents)
+            arguments = features, memory.keys, memory.contents
+            features = computed_again(layer, *arguments) if self.checkpointed else layer(*arguments)
         conditioned: Tensor = self.norm(features)
         return conditioned

@@ -7,40 +7,46 @@ Where an object is absent, its `no_obj_embed_spatial` is added afterwards, which
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sam4d.modeling.configuration import RELEASED, NetworkConfiguration
 from sam4d.modeling.layer_norm import LayerNorm2d
 from sam4d.modeling.products import Linear
 from sam4d.modeling.sparse_conv import Cells, DownConv, SparseModule, SparseSequential, SparseTensor, SubmanifoldConv
 
-IMAGE_SIZE_PX = 768
-WIDTH = 256
-MASK_WIDTHS = (1, 4, 16, 64, 256)
+INNER_MASK_WIDTHS = (1, 4, 16, 64)
+"""Channels of a mask on its way to the width of the features."""
+
+BLOCKS = 2
 NORM_EPS = 1e-6
 
 
 class ImageMemoryEncoder(nn.Module):
     """Camera memories of B objects."""
 
-    def __init__(self) -> None:
+    def __init__(self, configuration: NetworkConfiguration = RELEASED) -> None:
         super().__init__()
-        self.mask_downsampler = _ImageMaskDownsampler()
-        self.pix_feat_proj = nn.Conv2d(WIDTH, WIDTH, 1)
-        self.fuser = _Fuser(nn.Sequential(_ImageBlock(), _ImageBlock()))
+        width = configuration.width
+        self.image_size_px = configuration.image_size_px
+        self.mask_downsampler = _ImageMaskDownsampler(width)
+        self.pix_feat_proj = nn.Conv2d(width, width, 1)
+        self.fuser = _Fuser(nn.Sequential(*(_ImageBlock(width) for _ in range(BLOCKS))))
 
     def forward(self, feature: Tensor, mask_logits: Tensor) -> Tensor:
         """Encode.
 
         Args:
-            feature: float (1 or B, 256, 48, 48), the raw top level of the image encoder.
-            mask_logits: float (B, 1, H, W), of any size: brought to 768 x 768 here, and used as they are where they have that size.
+            feature: float (1 or B, C, G, G), the raw top level of the image encoder.
+            mask_logits: float (B, 1, H, W), of any size: brought to the network image's size here, and used as they are where they have it.
 
         Returns:
-            float (B, 256, 48, 48).
+            float (B, C, G, G).
         """
-        size = (IMAGE_SIZE_PX, IMAGE_SIZE_PX)
+        size = (self.image_size_px, self.image_size_px)
         if mask_logits.shape[2:] != size:
             mask_logits = functional.interpolate(mask_logits, size=size, mode="bilinear", align_corners=False)
         fused: Tensor = self.fuser.layers(self.pix_feat_proj(feature) + self.mask_downsampler.encoder(_mask_values(mask_logits)))
@@ -50,22 +56,23 @@ class ImageMemoryEncoder(nn.Module):
 class LidarMemoryEncoder(nn.Module):
     """LiDAR memories of B objects, on the M voxels at stride 16."""
 
-    def __init__(self) -> None:
+    def __init__(self, configuration: NetworkConfiguration = RELEASED) -> None:
         super().__init__()
-        self.mask_downsampler = _LidarMaskDownsampler()
-        self.pix_feat_proj = SubmanifoldConv(WIDTH, WIDTH, 1, bias=True)
-        self.fuser = _Fuser(SparseSequential(_LidarBlock(), _LidarBlock()))
+        width, kernel_size = configuration.width, configuration.memory_kernel_size
+        self.mask_downsampler = _LidarMaskDownsampler(width)
+        self.pix_feat_proj = SubmanifoldConv(width, width, 1, bias=True)
+        self.fuser = _Fuser(SparseSequential(*(_LidarBlock(width, kernel_size) for _ in range(BLOCKS))))
 
     def forward(self, feature: SparseTensor, point_logits: Tensor, point_cells: Cells) -> Tensor:
         """Encode.
 
         Args:
-            feature: the raw top level of the LiDAR encoder, float (M, 256).
+            feature: the raw top level of the LiDAR encoder, float (M, C).
             point_logits: float (B, N), one per point of the sweep.
             point_cells: the voxel of every point, N rows; of points in one voxel the last one's logit counts.
 
         Returns:
-            float (B, M, 256).
+            float (B, M, C).
         """
         values = _mask_values(point_logits).transpose(0, 1).unsqueeze(2)
         mask: SparseTensor = self.mask_downsampler.encoder(SparseTensor(point_cells, values))
@@ -77,26 +84,25 @@ class LidarMemoryEncoder(nn.Module):
 
 
 class _ImageMaskDownsampler(nn.Module):
-    """`encoder`: mask (B, 1, 768, 768) -> (B, 256, 48, 48)."""
+    """`encoder`: mask (B, 1, H, W) -> (B, C, H / 16, W / 16)."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for i in range(len(MASK_WIDTHS) - 1):
-            convolution = nn.Conv2d(MASK_WIDTHS[i], MASK_WIDTHS[i + 1], 3, stride=2, padding=1)
-            layers += [convolution, LayerNorm2d(MASK_WIDTHS[i + 1], NORM_EPS), nn.GELU()]
-        self.encoder = nn.Sequential(*layers, nn.Conv2d(WIDTH, WIDTH, 1))
+        for before, after in itertools.pairwise((*INNER_MASK_WIDTHS, width)):
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), LayerNorm2d(after, NORM_EPS), nn.GELU()]
+        self.encoder = nn.Sequential(*layers, nn.Conv2d(width, width, 1))
 
 
 class _LidarMaskDownsampler(nn.Module):
-    """`encoder`: mask (N, B, 1) on the points' cells -> (M, B, 256) at stride 16."""
+    """`encoder`: mask (N, B, 1) on the points' cells -> (M, B, C) at stride 16."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for i in range(len(MASK_WIDTHS) - 1):
-            layers += [DownConv(MASK_WIDTHS[i], MASK_WIDTHS[i + 1], 2), nn.LayerNorm(MASK_WIDTHS[i + 1], NORM_EPS), nn.GELU()]
-        self.encoder = SparseSequential(*layers, SubmanifoldConv(WIDTH, WIDTH, 1, bias=True))
+        for before, after in itertools.pairwise((*INNER_MASK_WIDTHS, width)):
+            layers += [DownConv(before, after, 2), nn.LayerNorm(after, NORM_EPS), nn.GELU()]
+        self.encoder = SparseSequential(*layers, SubmanifoldConv(width, width, 1, bias=True))
 
 
 class _Fuser(nn.Module):
@@ -110,31 +116,31 @@ class _Fuser(nn.Module):
 class _ImageBlock(nn.Module):
     """ConvNeXt block (arXiv 2201.03545): depthwise 7x7, then a perceptron on every pixel, scaled and added."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.dwconv = nn.Conv2d(WIDTH, WIDTH, 7, padding=3, groups=WIDTH)
-        self.norm = nn.LayerNorm(WIDTH, NORM_EPS)
-        self.pwconv1 = Linear(WIDTH, 4 * WIDTH)
-        self.pwconv2 = Linear(4 * WIDTH, WIDTH)
-        self.gamma = nn.Parameter(torch.full((WIDTH,), NORM_EPS))
+        self.dwconv = nn.Conv2d(width, width, 7, padding=3, groups=width)
+        self.norm = nn.LayerNorm(width, NORM_EPS)
+        self.pwconv1 = Linear(width, 4 * width)
+        self.pwconv2 = Linear(4 * width, width)
+        self.gamma = nn.Parameter(torch.full((width,), NORM_EPS))
 
     def forward(self, image: Tensor) -> Tensor:
-        """float (B, 256, H, W) -> the same."""
+        """float (B, C, H, W) -> the same."""
         pixels = self.norm(self.dwconv(image).movedim(1, -1))
         change: Tensor = self.gamma * self.pwconv2(functional.gelu(self.pwconv1(pixels)))
         return image + change.movedim(-1, 1)
 
 
 class _LidarBlock(SparseModule):
-    """The same with a full 7x7x7 convolution, all without bias."""
+    """The same with a full convolution (7x7x7 in the released model), all without bias."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int, kernel_size: int) -> None:
         super().__init__()
-        self.conv = SubmanifoldConv(WIDTH, WIDTH, 7)
-        self.norm = nn.LayerNorm(WIDTH, NORM_EPS)
-        self.pwconv1 = SubmanifoldConv(WIDTH, 4 * WIDTH, 1)
-        self.pwconv2 = SubmanifoldConv(4 * WIDTH, WIDTH, 1)
-        self.gamma = nn.Parameter(torch.full((WIDTH,), NORM_EPS))
+        self.conv = SubmanifoldConv(width, width, kernel_size)
+        self.norm = nn.LayerNorm(width, NORM_EPS)
+        self.pwconv1 = SubmanifoldConv(width, 4 * width, 1)
+        self.pwconv2 = SubmanifoldConv(4 * width, width, 1)
+        self.gamma = nn.Parameter(torch.full((width,), NORM_EPS))
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         hidden = self.conv(x)

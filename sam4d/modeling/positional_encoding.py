@@ -15,20 +15,13 @@ from torch import Tensor, nn
 
 from sam4d.geometry import SE3, Float64Array, unproject_pinhole
 from sam4d.modeling.attention import by_rows
-from sam4d.modeling.image_encoder import IMAGE_SIZE_PX
+from sam4d.modeling.configuration import GRID_STRIDE_PX, RELEASED, NetworkConfiguration
 from sam4d.modeling.products import Linear
 from sam4d.structures import Camera
-
-WIDTH = 256
-GRID_SIZE = 48
-"""Positions of the camera's top-level features along each side."""
-
-GRID_STRIDE_PX = IMAGE_SIZE_PX // GRID_SIZE
 
 DEPTH_COUNT = 128
 _NEAREST_DEPTH_M = 1.0
 _DEPTH_STEP_M = 0.6
-_SHARED_HIDDEN_WIDTH = 1024
 _POINTER_WAVELENGTH = 10000.0
 
 
@@ -44,18 +37,18 @@ class Rays:
     directions: Float64Array
 
     @classmethod
-    def of_pixels(cls, camera: Camera, network_pixels: Float64Array) -> Rays:
-        """Rays of pixels (u, v), float64 (N, 2), in the 768 x 768 image that the network sees, in the camera's LiDAR frame."""
-        pixels = network_pixels * (np.array([camera.width_px, camera.height_px]) / IMAGE_SIZE_PX)
+    def of_pixels(cls, camera: Camera, network_pixels: Float64Array, image_size_px: int) -> Rays:
+        """Rays of pixels (u, v), float64 (N, 2), in the square image that the network sees, in the camera's LiDAR frame."""
+        pixels = network_pixels * (np.array([camera.width_px, camera.height_px]) / image_size_px)
         in_camera = unproject_pinhole(pixels, camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px, camera.distortion)
         return cls(camera.lidar_SE3_cam.translation_m, in_camera @ camera.lidar_SE3_cam.rotation.T)
 
     @classmethod
-    def of_grid(cls, camera: Camera) -> Rays:
-        """Rays of the centres of the 48 x 48 positions of the top-level features, row by row."""
-        centres = (np.arange(GRID_SIZE, dtype=np.float64) + 0.5) * GRID_STRIDE_PX
+    def of_grid(cls, camera: Camera, image_size_px: int) -> Rays:
+        """Rays of the centres of the positions of the top-level features, row by row: L of them, one for 16 x 16 pixels."""
+        centres = (np.arange(image_size_px // GRID_STRIDE_PX, dtype=np.float64) + 0.5) * GRID_STRIDE_PX
         u, v = np.meshgrid(centres, centres)
-        return cls.of_pixels(camera, np.stack([u.ravel(), v.ravel()], axis=1))
+        return cls.of_pixels(camera, np.stack([u.ravel(), v.ravel()], axis=1), image_size_px)
 
     def moved(self, current_SE3_past: SE3) -> Rays:
         """The same rays in another frame's LiDAR coordinates."""
@@ -63,44 +56,47 @@ class Rays:
 
 
 class UnionPositionalEncoding(nn.Module):
-    """Positional encodings of both sensors, each (N, 256): a sine term of its own plus the shared term."""
+    """Positional encodings of both sensors, each (N, C): a sine term of its own plus the shared term."""
 
-    def __init__(self) -> None:
+    def __init__(self, configuration: NetworkConfiguration = RELEASED) -> None:
         super().__init__()
-        self.pts_pe_layer = GaussianSine()
-        self.union_pe_layer = SharedTerm()
+        self.image_size_px = configuration.image_size_px
+        self.grid_size = configuration.grid_size
+        self.width = configuration.width
+        self.pts_pe_layer = GaussianSine(configuration.width)
+        self.union_pe_layer = SharedTerm(configuration)
 
     def camera_sine(self, network_pixels: Tensor) -> Tensor:
-        """The camera's own term for pixels (u, v), float (N, 2), in the 768 x 768 image -> float32 (N, 256)."""
-        return _camera_sine(network_pixels / IMAGE_SIZE_PX)
+        """The camera's own term for pixels (u, v), float (N, 2), in the network's image -> float32 (N, C)."""
+        return _camera_sine(network_pixels / self.image_size_px, self.width)
 
     def grid_sine(self) -> Tensor:
-        """The camera's own term for the 48 x 48 grid, float32 (2304, 256), row by row."""
+        """The camera's own term for the L positions of the top-level features, float32 (L, C), row by row."""
         device = self.pts_pe_layer.positional_encoding_gaussian_matrix.device
-        centres = (torch.arange(GRID_SIZE, device=device) + 0.5) / (GRID_SIZE + 1e-6)
+        centres = (torch.arange(self.grid_size, device=device) + 0.5) / (self.grid_size + 1e-6)
         v, u = torch.meshgrid(centres, centres, indexing="ij")
-        return _camera_sine(torch.stack([u.flatten(), v.flatten()], dim=1))
+        return _camera_sine(torch.stack([u.flatten(), v.flatten()], dim=1), self.width)
 
     def lidar_sine(self, positions_m: Tensor) -> Tensor:
-        """The LiDAR's own term for positions float32 (N, 3), metres -> float32 (N, 256)."""
+        """The LiDAR's own term for positions float32 (N, 3), metres -> float32 (N, C)."""
         encoded: Tensor = self.pts_pe_layer(positions_m)
         return encoded
 
     def shared_of_rays(self, rays: Rays) -> Tensor:
-        """The shared term of pixels -> float32 (N, 256)."""
+        """The shared term of pixels -> float32 (N, C)."""
         return self.union_pe_layer.of_rays(rays)
 
     def shared_of_positions(self, positions_m: Tensor) -> Tensor:
-        """The shared term of LiDAR positions float32 (N, 3), metres -> float32 (N, 256)."""
+        """The shared term of LiDAR positions float32 (N, 3), metres -> float32 (N, C)."""
         return self.union_pe_layer.of_positions(positions_m)
 
     def pixels(self, camera: Camera, network_pixels: Float64Array) -> Tensor:
-        """The whole encoding of pixels (u, v), float64 (N, 2), in the 768 x 768 image -> float32 (N, 256)."""
-        shared = self.shared_of_rays(Rays.of_pixels(camera, network_pixels))
+        """The whole encoding of pixels (u, v), float64 (N, 2), in the network's image -> float32 (N, C)."""
+        shared = self.shared_of_rays(Rays.of_pixels(camera, network_pixels, self.image_size_px))
         return self.camera_sine(torch.from_numpy(network_pixels).to(shared)) + shared
 
     def positions(self, positions_m: Tensor) -> Tensor:
-        """The whole encoding of LiDAR positions float32 (N, 3), metres -> float32 (N, 256)."""
+        """The whole encoding of LiDAR positions float32 (N, 3), metres -> float32 (N, C)."""
         return self.lidar_sine(positions_m) + self.shared_of_positions(positions_m)
 
 
@@ -109,12 +105,12 @@ class GaussianSine(nn.Module):
 
     positional_encoding_gaussian_matrix: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(3, WIDTH // 2))
+        self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(3, width // 2))
 
     def forward(self, positions_m: Tensor) -> Tensor:
-        """float32 (N, 3) -> (N, 256)."""
+        """float32 (N, 3) -> (N, C)."""
         phases = positions_m @ self.positional_encoding_gaussian_matrix
         return torch.cat([phases.sin(), phases.cos()], dim=-1)
 
@@ -128,15 +124,16 @@ class SharedTerm(nn.Module):
 
     frustum: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, configuration: NetworkConfiguration = RELEASED) -> None:
         super().__init__()
         # The released file holds the grid's geometry, (x, y, depth, 1) in pixels of the 768 x 768 image and metres; only its depths are
         # needed here.
-        self.register_buffer("frustum", _frustum())
-        self.mlp_embedding = nn.Sequential(Linear(3 * DEPTH_COUNT, _SHARED_HIDDEN_WIDTH), nn.ReLU(), Linear(_SHARED_HIDDEN_WIDTH, WIDTH))
+        self.register_buffer("frustum", _frustum(configuration.grid_size))
+        hidden_width = configuration.shared_hidden_width
+        self.mlp_embedding = nn.Sequential(Linear(3 * DEPTH_COUNT, hidden_width), nn.ReLU(), Linear(hidden_width, configuration.width))
 
     def of_rays(self, rays: Rays) -> Tensor:
-        """Rays -> float32 (N, 256)."""
+        """Rays -> float32 (N, C)."""
         by_depth = self._first_weights()
         depths_m = self.frustum[0, 0, :, 2].double()
         directions = torch.tensor(rays.directions, device=by_depth.device)
@@ -145,12 +142,12 @@ class SharedTerm(nn.Module):
         return self._perceptron(directions, along, start @ origin_m)
 
     def of_positions(self, positions_m: Tensor) -> Tensor:
-        """Positions (N, 3), metres -> float32 (N, 256)."""
+        """Positions (N, 3), metres -> float32 (N, C)."""
         weights = self._first_weights().sum(dim=1)
         return self._perceptron(positions_m.double(), weights, weights.new_zeros(len(weights)))
 
     def _first_weights(self) -> Tensor:
-        """The first layer's weights, float64 (1024, 128, 3): depth by depth, x, y, z."""
+        """The first layer's weights, float64 (hidden, 128, 3): depth by depth, x, y, z."""
         return self._first_layer.weight.double().view(-1, DEPTH_COUNT, 3)
 
     @property
@@ -160,7 +157,7 @@ class SharedTerm(nn.Module):
         return layer
 
     def _perceptron(self, vectors: Tensor, weights: Tensor, constant: Tensor) -> Tensor:
-        """Vectors float64 (N, 3), the summed weights float64 (1024, 3) and what every vector adds (1024,) -> float32 (N, 256)."""
+        """Vectors float64 (N, 3), the summed weights float64 (hidden, 3) and what every vector adds (hidden,) -> float32 (N, C)."""
         constant = constant + self._first_layer.bias.double()
 
         def encoded(rows: Tensor) -> Tensor:
@@ -176,13 +173,13 @@ class EgoPoseEncoder(nn.Module):
 
     d_max: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.register_buffer("d_max", torch.ones(()))
-        self.fc = nn.Sequential(nn.Linear(6, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
+        self.fc = nn.Sequential(nn.Linear(6, width), nn.ReLU(), nn.Linear(width, width))
 
     def forward(self, motion: Tensor) -> Tensor:
-        """float32 (N, 6), see `motion_vector` -> (N, 256)."""
+        """float32 (N, 6), see `motion_vector` -> (N, C)."""
         scaled = torch.cat([motion[:, :3] / math.pi, motion[:, 3:] / (self.d_max.abs() + 1e-6)], dim=1)
         encoded: Tensor = self.fc(scaled)
         return encoded
@@ -196,27 +193,27 @@ def motion_vector(current_SE3_past: SE3) -> Tensor:
     return torch.from_numpy(np.concatenate([axis_angle, current_SE3_past.translation_m]).astype(np.float32))
 
 
-def distance_sine(distances: Tensor) -> Tensor:
-    """Distances in time as shares of the longest, float32 (N,) -> (N, 256): 128 sines, then 128 cosines, of falling frequency."""
-    half = WIDTH // 2
+def distance_sine(distances: Tensor, width: int) -> Tensor:
+    """Distances in time as shares of the longest, float32 (N,) -> (N, width): sines, then as many cosines, of falling frequency."""
+    half = width // 2
     pairs = torch.div(torch.arange(half, device=distances.device), 2, rounding_mode="floor")
     phases = distances[:, None] / _POINTER_WAVELENGTH ** (2 * pairs / half)
     return torch.cat([phases.sin(), phases.cos()], dim=1)
 
 
-def _camera_sine(shares: Tensor) -> Tensor:
-    """(u, v) as shares of the image's sides, (N, 2) -> (N, 256): v, then u, each as 64 times its sine and cosine.
+def _camera_sine(shares: Tensor, width: int) -> Tensor:
+    """(u, v) as shares of the image's sides, (N, 2) -> (N, width): v, then u, each as width / 4 times its sine and cosine.
 
     That all frequencies are the same is how the released model was trained.
     """
     phases = 2 * math.pi * shares
     pairs = torch.stack([phases.sin(), phases.cos()], dim=2)
-    return torch.cat([pairs[:, 1].tile(1, WIDTH // 4), pairs[:, 0].tile(1, WIDTH // 4)], dim=1)
+    return torch.cat([pairs[:, 1].tile(1, width // 4), pairs[:, 0].tile(1, width // 4)], dim=1)
 
 
-def _frustum() -> Tensor:
-    """float32 (48, 48, 128, 4): row, column and depth of the grid to (x, y, depth, 1)."""
-    centres = (torch.arange(GRID_SIZE) + 0.5) * GRID_STRIDE_PX
+def _frustum(grid_size: int) -> Tensor:
+    """float32 (grid_size, grid_size, 128, 4): row, column and depth of the grid to (x, y, depth, 1)."""
+    centres = (torch.arange(grid_size) + 0.5) * GRID_STRIDE_PX
     depths_m = _NEAREST_DEPTH_M + _DEPTH_STEP_M * torch.arange(DEPTH_COUNT)
     y, x, depth_m = torch.meshgrid(centres, centres, depths_m, indexing="ij")
     return torch.stack([x, y, depth_m, torch.ones_like(x)], dim=3)

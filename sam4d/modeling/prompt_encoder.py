@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sam4d.geometry import Float64Array
-from sam4d.modeling.image_encoder import IMAGE_SIZE_PX
+from sam4d.modeling.configuration import RELEASED
 from sam4d.modeling.layer_norm import LayerNorm2d
-from sam4d.modeling.positional_encoding import WIDTH, UnionPositionalEncoding
+from sam4d.modeling.positional_encoding import UnionPositionalEncoding
 from sam4d.modeling.sparse_conv import Cells, DownConv, FeatureBatchNorm, SparseModule, SparseSequential, SparseTensor, SubmanifoldConv
 from sam4d.structures import LIDAR, BoxPrompt, Camera, PointPrompt
 
@@ -85,8 +85,8 @@ class PromptPoints:
 class EncodedPrompts:
     """Prompts of B objects (or of any number of objects where B = 1).
 
-    camera_tokens: float32 (B, Tc, 256). lidar_tokens: (B, Tl, 256). camera_dense: (B, 256, 48, 48), or (1, 256, 1, 1) without a mask.
-    lidar_dense: (B, M, 256) for the M stride-16 voxels, or (1, 1, 256) without a mask.
+    camera_tokens: float32 (B, Tc, C). lidar_tokens: (B, Tl, C). camera_dense: (B, C, G, G), or (1, C, 1, 1) without a mask.
+    lidar_dense: (B, M, C) for the M stride-16 voxels, or (1, 1, C) without a mask.
     """
 
     camera_tokens: Tensor
@@ -98,14 +98,14 @@ class EncodedPrompts:
 class SensorPromptEncoder(nn.Module):
     """What the prompt encoders of both sensors have in common: embeddings of labels, and of the absence of points and masks."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.point_embeddings = nn.ModuleList(nn.Embedding(1, WIDTH) for _ in range(4))
-        self.not_a_point_embed = nn.Embedding(1, WIDTH)
-        self.no_mask_embed = nn.Embedding(1, WIDTH)
+        self.point_embeddings = nn.ModuleList(nn.Embedding(1, width) for _ in range(4))
+        self.not_a_point_embed = nn.Embedding(1, width)
+        self.no_mask_embed = nn.Embedding(1, width)
 
     def embed_points(self, encodings: Tensor, labels: Tensor) -> Tensor:
-        """Position encodings float32 (P, 256) and labels int64 (P,) -> tokens (1, P + 1, 256), or (1, 2, 256) where P = 0."""
+        """Position encodings float32 (P, C) and labels int64 (P,) -> tokens (1, P + 1, C), or (1, 2, C) where P = 0."""
         padding = self.not_a_point_embed.weight
         by_label = torch.cat([embedding.weight for embedding in self._label_embeddings()])
         tokens = torch.where((labels == PADDING)[:, None], padding, encodings + by_label[labels.clamp(min=0)])
@@ -118,8 +118,8 @@ class SensorPromptEncoder(nn.Module):
 class CameraPromptEncoder(SensorPromptEncoder):
     """Prompts in a camera."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, width: int = RELEASED.width) -> None:
+        super().__init__(width)
         one, few, more = _MASK_CHANNELS
         self.mask_downscaling = nn.Sequential(
             nn.Conv2d(one, few, kernel_size=2, stride=2),
@@ -128,11 +128,11 @@ class CameraPromptEncoder(SensorPromptEncoder):
             nn.Conv2d(few, more, kernel_size=2, stride=2),
             LayerNorm2d(more),
             nn.GELU(),
-            nn.Conv2d(more, WIDTH, kernel_size=1),
+            nn.Conv2d(more, width, kernel_size=1),
         )
 
     def embed_mask(self, mask: Tensor | None) -> Tensor:
-        """float32 (B, 192, 192), logits of an earlier answer or a mask as 0 and 1 -> (B, 256, 48, 48); no mask -> (1, 256, 1, 1)."""
+        """float32 (B, 4 G, 4 G), logits of an earlier answer or a mask as 0 and 1 -> (B, C, G, G); no mask -> (1, C, 1, 1)."""
         if mask is None:
             return self.no_mask_embed.weight[:, :, None, None]
         dense: Tensor = self.mask_downscaling(mask[:, None])
@@ -142,13 +142,13 @@ class CameraPromptEncoder(SensorPromptEncoder):
 class LidarPromptEncoder(SensorPromptEncoder):
     """Prompts in the LiDAR."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, width: int = RELEASED.width) -> None:
+        super().__init__(width)
         one, few, more = _MASK_CHANNELS
-        self.mask_downscaling = SparseSequential(_MaskLevel(one, few), _MaskLevel(few, more), SubmanifoldConv(more, WIDTH, 1))
+        self.mask_downscaling = SparseSequential(_MaskLevel(one, few), _MaskLevel(few, more), SubmanifoldConv(more, width, 1))
 
     def embed_mask(self, cells: Cells, mask: Tensor | None) -> Tensor:
-        """float32 (B, M4), one value per stride-4 cell as for a camera -> (B, M, 256) on the stride-16 cells; no mask -> (1, 1, 256)."""
+        """float32 (B, M4), one value per stride-4 cell as for a camera -> (B, M, C) on the stride-16 cells; no mask -> (1, 1, C)."""
         if mask is None:
             return self.no_mask_embed.weight[None]
         dense: Tensor = self.mask_downscaling(SparseTensor(cells, mask.T[:, :, None])).features
@@ -173,12 +173,12 @@ def encode_points(
     camera_encoder: CameraPromptEncoder,
     lidar_encoder: LidarPromptEncoder,
 ) -> tuple[Tensor, Tensor]:
-    """Tokens of one object's points for the camera's decoder, float32 (1, Tc, 256), and for the LiDAR's, (1, Tl, 256).
+    """Tokens of one object's points for the camera's decoder, float32 (1, Tc, C), and for the LiDAR's, (1, Tl, C).
 
     Both decoders see the points of both sensors. The camera's own come twice there: that is how the released model was trained.
     """
     device = camera_encoder.no_mask_embed.weight.device
-    pixels = network_pixels(points.camera.coordinates, camera)
+    pixels = network_pixels(points.camera.coordinates, camera, positions.image_size_px)
     xyz_m = torch.tensor(points.lidar.coordinates, dtype=torch.float32, device=device)
     camera_tokens = camera_encoder.embed_points(positions.pixels(camera, pixels), torch.tensor(points.camera.labels, device=device))
     lidar_tokens = lidar_encoder.embed_points(positions.positions(xyz_m), torch.tensor(points.lidar.labels, device=device))
@@ -186,7 +186,7 @@ def encode_points(
     return torch.cat([camera_tokens, for_lidar], dim=1), for_lidar
 
 
-def network_pixels(pixels: Float64Array, camera: Camera) -> Float64Array:
-    """Pixels (u, v), float64 (P, 2), of the original image -> centres of the pixels of the 768 x 768 image in which they lie."""
+def network_pixels(pixels: Float64Array, camera: Camera, image_size_px: int) -> Float64Array:
+    """Pixels (u, v), float64 (P, 2), of the original image -> centres of the pixels of the network's image in which they lie."""
     size = np.array([camera.width_px, camera.height_px], dtype=np.float64)
-    return np.floor(pixels / size * IMAGE_SIZE_PX) + 0.5
+    return np.floor(pixels / size * image_size_px) + 0.5

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sam4d.geometry import SE3, BoolArray
+from sam4d.modeling.configuration import RELEASED, NetworkConfiguration
 from sam4d.modeling.encoded_frame import CameraFeatures, CameraGrid, ConditionedFeatures, Decoded, EncodedFrame, Levels, LidarFeatures
-from sam4d.modeling.image_encoder import ImageEncoder, prepare_image
-from sam4d.modeling.lidar_encoder import LidarPyramid, MinkUNet34, voxelise
-from sam4d.modeling.mask_decoder import WIDTH
+from sam4d.modeling.image_encoder import Hiera, ImageEncoder, prepare_image
+from sam4d.modeling.lidar_encoder import LidarPyramid, MinkUNet, voxelise
 from sam4d.modeling.mask_prompt import given_logits, low_res_camera_logits, low_res_lidar_logits, network_mask
 from sam4d.modeling.memory import FrameMemory, FramePlace, Memories
 from sam4d.modeling.memory_attention import MemoryAttention, Remembered
@@ -36,19 +36,21 @@ EARLIER_LOGIT_LIMIT = 32.0
 
 
 class Sam4D(nn.Module):
-    """All 904 tensors of the released checkpoint, under their names there."""
+    """In the released size, all 904 tensors of the released checkpoint, under their names there; in other sizes, the same names."""
 
-    def __init__(self) -> None:
+    def __init__(self, configuration: NetworkConfiguration = RELEASED) -> None:
         super().__init__()
-        self.pure_model = _PureModel()
-        self.union_pe_func = UnionPositionalEncoding()
-        self.ego_pose_encoder = EgoPoseEncoder()
+        width = configuration.width
+        self.configuration = configuration
+        self.pure_model = _PureModel(configuration)
+        self.union_pe_func = UnionPositionalEncoding(configuration)
+        self.ego_pose_encoder = EgoPoseEncoder(width)
         self.mask_downsample_img = nn.Conv2d(1, 1, kernel_size=4, stride=4)
         self.mask_downsample_pts = DownConv(1, 1, 4, bias=True)
-        self.maskmem_tpos_enc = nn.Parameter(torch.zeros(RECENT_FRAMES + 1, 1, 1, WIDTH))
-        self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, WIDTH))
-        self.no_mem_pos_enc = nn.Parameter(torch.zeros(1, 1, WIDTH))  # in the released file, and never read
-        self.no_obj_embed_spatial = nn.Parameter(torch.zeros(1, WIDTH))
+        self.maskmem_tpos_enc = nn.Parameter(torch.zeros(RECENT_FRAMES + 1, 1, 1, width))
+        self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, width))
+        self.no_mem_pos_enc = nn.Parameter(torch.zeros(1, 1, width))  # in the released file, and never read
+        self.no_obj_embed_spatial = nn.Parameter(torch.zeros(1, width))
 
     @property
     def head(self) -> SamHead:
@@ -57,6 +59,22 @@ class Sam4D(nn.Module):
     @property
     def device(self) -> torch.device:
         return self.no_mem_embed.device
+
+    @property
+    def checkpointed(self) -> bool:
+        """Whether training keeps only what goes into the image encoder's blocks, the LiDAR encoder's stages and the memory attention's
+        layers, and computes what is in them again for the gradients: much less memory for a third more work, and the same gradients."""
+        return self._parts_computed_again[0].checkpointed
+
+    @checkpointed.setter
+    def checkpointed(self, checkpointed: bool) -> None:
+        for part in self._parts_computed_again:
+            part.checkpointed = checkpointed
+
+    @property
+    def _parts_computed_again(self) -> tuple[Hiera, MinkUNet, MemoryAttention]:
+        backbone = self.pure_model.backbone
+        return backbone.image.trunk, backbone.point.encoder, self.pure_model.fusion.memory_attention
 
     def encode_camera(self, image: UInt8Array, camera: Camera) -> CameraFeatures:
         """Everything about an image that depends on no object.
@@ -70,12 +88,12 @@ class Sam4D(nn.Module):
     def look_at(self, image: UInt8Array) -> Levels:
         """The part of `encode_camera` which no calibration goes into: the features at strides 4, 8 and 16."""
         decoder = self.head.sam_mask_decoder
-        seen = self.pure_model.backbone.image(prepare_image(image)[None].to(self.device))
+        seen = self.pure_model.backbone.image(prepare_image(image, self.configuration.image_size_px)[None].to(self.device))
         return decoder.conv_s0(seen.stride4), decoder.conv_s1(seen.stride8), seen.stride16
 
     def camera_grid(self, camera: Camera) -> CameraGrid:
         """The part of `encode_camera` which no image goes into."""
-        encoding, rays = self.union_pe_func, Rays.of_grid(camera)
+        encoding, rays = self.union_pe_func, Rays.of_grid(camera, self.configuration.image_size_px)
         return CameraGrid(encoding.grid_sine()[None], encoding.shared_of_rays(rays)[None], rays)
 
     def encode_sweep(self, points_m: NDArray[np.floating]) -> LidarFeatures:
@@ -86,7 +104,7 @@ class Sam4D(nn.Module):
         """
         decoder = self.head.sam_mask_decoder
         sweep = voxelise(points_m, self.device)
-        pyramid: LidarPyramid = self.pure_model.backbone.point.sparse_3d[0](sweep)
+        pyramid: LidarPyramid = self.pure_model.backbone.point.encoder(sweep)
         return LidarFeatures(
             stride4=decoder.conv_s0_pts(pyramid.stride4),
             stride8=decoder.conv_s1_pts(pyramid.stride8),
@@ -133,7 +151,7 @@ class Sam4D(nn.Module):
         Without points and without an earlier answer, what is encoded serves any number of objects that are only followed.
 
         Args:
-            earlier_camera_logits: float32 (1, 192, 192), or None. earlier_lidar_logits: (1, M4), per stride-4 voxel, or None.
+            earlier_camera_logits: float32 (1, 4 G, 4 G), or None. earlier_lidar_logits: (1, M4), per stride-4 voxel, or None.
         """
         camera_encoder, lidar_encoder = self.head.sam_prompt_encoder, self.head.psam_prompt_encoder
         camera_tokens, lidar_tokens = encode_points(points, frame.camera.calibration, self.union_pe_func, camera_encoder, lidar_encoder)
@@ -143,7 +161,7 @@ class Sam4D(nn.Module):
 
     def decode(self, frame: EncodedFrame, features: ConditionedFeatures, prompts: EncodedPrompts, *, ambiguous: bool) -> Decoded:
         """The answer for B objects. `ambiguous`: one point or none was given, see `PromptPoints.is_ambiguous`."""
-        return self.head.decode(frame, features, prompts, ambiguous=ambiguous)
+        return self.head.decoded(frame, *self.head.candidates(frame, features, prompts), ambiguous=ambiguous)
 
     def decode_mask(self, frame: EncodedFrame, camera_mask: BoolArray, lidar_mask: BoolArray) -> Decoded:
         """A mask of one object given in both sensors, as an answer: the mask itself, with the pointers that the decoder finds for it.
@@ -152,7 +170,7 @@ class Sam4D(nn.Module):
             frame: where it is given. Its memories, if there are any, do not count.
             camera_mask: bool (H, W). lidar_mask: bool (N,), over the frame's points.
         """
-        camera = network_mask(camera_mask, self.device)
+        camera = network_mask(camera_mask, self.configuration.image_size_px, self.device)
         lidar = torch.tensor(lidar_mask, dtype=torch.float32, device=self.device)[None]
         prompts = self.encode_prompts(frame, PromptPoints())
         point_cells, cells = frame.lidar.sweep.point_cells, frame.lidar.stride4.cells
@@ -206,7 +224,7 @@ class Sam4D(nn.Module):
         return Remembered.join(parts)
 
     def _remembered(self, frame: EncodedFrame, memory: FrameMemory, t_pos: int) -> Remembered:
-        """Both sensors' memories of a frame, placed where they are now: B objects, 2304 + M of them; rounded as the released model does."""
+        """Both sensors' memories of a frame, placed where they are now: B objects, L + M of them; rounded as the released model does."""
         encoding, place = self.union_pe_func, memory.place
         current_SE3_past = frame.world_SE3_lidar.inverse() @ place.world_SE3_lidar
         rotation = torch.tensor(current_SE3_past.rotation).to(place.lidar_positions_m)
@@ -220,7 +238,7 @@ class Sam4D(nn.Module):
     def _pointers(self, frame: EncodedFrame, memory: FrameMemory, distance: float) -> Remembered:
         """Both sensors' pointers of a frame, at a distance in time of 0 to 1: B objects, 2 of them."""
         motion = motion_vector(frame.world_SE3_lidar.inverse() @ memory.place.world_SE3_lidar).to(self.device)
-        position = self.head.obj_ptr_tpos_proj(distance_sine(torch.tensor([distance], device=self.device)))
+        position = self.head.obj_ptr_tpos_proj(distance_sine(torch.tensor([distance], device=self.device), self.configuration.width))
         position = position + self.ego_pose_encoder(motion[None])
         return Remembered.placed(torch.stack([memory.camera_pointer, memory.lidar_pointer], dim=1), position[None].expand(-1, 2, -1))
 
@@ -232,41 +250,47 @@ def _limited(logits: Tensor | None) -> Tensor | None:
 class _PureModel(nn.Module):
     """The network proper; what the released model keeps beside it are encodings and small projections."""
 
-    def __init__(self) -> None:
+    def __init__(self, configuration: NetworkConfiguration) -> None:
         super().__init__()
-        self.backbone = _Backbone()
-        self.fusion = _Fusion()
-        self.head = _Head()
+        self.backbone = _Backbone(configuration)
+        self.fusion = _Fusion(configuration)
+        self.head = _Head(configuration)
 
 
 class _Backbone(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, configuration: NetworkConfiguration) -> None:
         super().__init__()
-        self.image = ImageEncoder()
-        self.point = _LidarBackbone()
+        self.image = ImageEncoder(configuration)
+        self.point = _LidarBackbone(configuration)
 
 
 class _LidarBackbone(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, configuration: NetworkConfiguration) -> None:
         super().__init__()
-        self.sparse_3d = nn.Sequential(MinkUNet34())
+        self.sparse_3d = nn.Sequential(MinkUNet(configuration))
+
+    @property
+    def encoder(self) -> MinkUNet:
+        encoder = self.sparse_3d[0]
+        assert isinstance(encoder, MinkUNet)
+        return encoder
 
 
 class _Fusion(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, configuration: NetworkConfiguration) -> None:
         super().__init__()
-        self.memory_attention = MemoryAttention()
-        self.memory_encoder = _MemoryEncoders()
+        self.memory_attention = MemoryAttention(configuration.width, configuration.memory_hidden_width, configuration.memory_layers)
+        self.memory_encoder = _MemoryEncoders(configuration)
 
 
 class _MemoryEncoders(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, configuration: NetworkConfiguration) -> None:
         super().__init__()
-        self.image = ImageMemoryEncoder()
-        self.point = LidarMemoryEncoder()
+        self.image = ImageMemoryEncoder(configuration)
+        self.point = LidarMemoryEncoder(configuration)
 
 
 class _Head(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, configuration: NetworkConfiguration) -> None:
         super().__init__()
-        self.sam = SamHead()
+        self.sam = SamHead(configuration)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from sam4d.modeling.attention import Perceptron
+from sam4d.modeling.configuration import RELEASED, NetworkConfiguration
 from sam4d.modeling.encoded_frame import ConditionedFeatures, Decoded, EncodedFrame
-from sam4d.modeling.mask_decoder import WIDTH, MaskDecoder
+from sam4d.modeling.mask_decoder import MaskDecoder
 from sam4d.modeling.mask_selection import MaskCandidates, SelectedMask, select_mask
 from sam4d.modeling.prompt_encoder import CameraPromptEncoder, EncodedPrompts, LidarPromptEncoder
 
@@ -15,17 +16,20 @@ from sam4d.modeling.prompt_encoder import CameraPromptEncoder, EncodedPrompts, L
 class SamHead(nn.Module):
     """Prompt encoders, mask decoder, and the projections of object pointers."""
 
-    def __init__(self) -> None:
+    def __init__(self, configuration: NetworkConfiguration = RELEASED) -> None:
         super().__init__()
-        self.no_obj_ptr = nn.Parameter(torch.zeros(1, WIDTH))
-        self.sam_prompt_encoder = CameraPromptEncoder()
-        self.psam_prompt_encoder = LidarPromptEncoder()
-        self.sam_mask_decoder = MaskDecoder()
-        self.obj_ptr_proj = Perceptron((WIDTH, WIDTH, WIDTH, WIDTH))
-        self.obj_ptr_tpos_proj = nn.Linear(WIDTH, WIDTH)
+        width = configuration.width
+        self.no_obj_ptr = nn.Parameter(torch.zeros(1, width))
+        self.sam_prompt_encoder = CameraPromptEncoder(width)
+        self.psam_prompt_encoder = LidarPromptEncoder(width)
+        self.sam_mask_decoder = MaskDecoder(configuration)
+        self.obj_ptr_proj = Perceptron((width, width, width, width))
+        self.obj_ptr_tpos_proj = nn.Linear(width, width)
 
-    def decode(self, frame: EncodedFrame, features: ConditionedFeatures, prompts: EncodedPrompts, *, ambiguous: bool) -> Decoded:
-        """Masks, pointers and scores of B objects on one frame; `ambiguous` as in `select_mask`.
+    def candidates(
+        self, frame: EncodedFrame, features: ConditionedFeatures, prompts: EncodedPrompts
+    ) -> tuple[MaskCandidates, MaskCandidates]:
+        """All masks of B objects on one frame, in the camera and in the LiDAR.
 
         Features and prompts with a batch of 1 serve every object.
         """
@@ -47,6 +51,10 @@ class SamHead(nn.Module):
             frame.lidar.stride8,
             frame.lidar.stride4,
         )
+        return camera, lidar
+
+    def decoded(self, frame: EncodedFrame, camera: MaskCandidates, lidar: MaskCandidates, *, ambiguous: bool) -> Decoded:
+        """The answer that the candidates of both sensors give: a mask, a pointer and a score each; `ambiguous` as in `select_mask`."""
         camera_mask, lidar_mask = select_mask(camera, ambiguous=ambiguous), select_mask(lidar, ambiguous=ambiguous)
         height, width = frame.camera.stride4.shape[2:]
         return Decoded(
@@ -60,6 +68,6 @@ class SamHead(nn.Module):
         )
 
     def _pointer(self, candidates: MaskCandidates, mask: SelectedMask) -> Tensor:
-        """(B, 256): the projected mask token, or the pointer that says that nothing is there."""
+        """(B, C): the projected mask token, or the pointer that says that nothing is there."""
         present = candidates.object_score > 0
         return torch.where(present[:, None], self.obj_ptr_proj(mask.token), self.no_obj_ptr)

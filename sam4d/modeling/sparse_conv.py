@@ -1,9 +1,7 @@
 """Sparse 3D convolution in plain PyTorch, for CPU and CUDA, with the same result in every run.
 
-Cells are integer (x, y, z). A convolution is a sum over its taps: for each one the rows of the input that have a partner in the output
-are gathered, multiplied and added. Which rows those are depends on the cells only, is found once with a binary search over packed
-coordinates and is shared by all layers on the same cells. Within a tap every output row occurs once, so the order of
-additions is fixed even where a GPU adds atomically.
+Cells are integer (x, y, z). A convolution is a sum over its taps (`tap_sum`). Which rows these connect depends on the cells only, is found
+once with a binary search over packed coordinates and is shared by all layers on the same cells.
 
 Kernel layouts, tap orders and the border rule are those of the released model (torchsparse 2.1), so that its weights fit as they are.
 """
@@ -17,28 +15,18 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sam4d.modeling.products import linear
+from sam4d.modeling.tap_sums import TapRows, product, tap_sum
 
 KeptT = TypeVar("KeptT")
 
 CELL_LIMIT = 2**20 - 64
 """Coordinates of cells are below this in magnitude, so that three of them and their neighbours fit into one 63-bit key."""
 
-VALUES_AT_ONCE = 2**17
-"""Features that a CPU gathers, multiplies and adds at a time: half a megabyte."""
-
 _AXIS_BITS = 21
 _AXIS_OFFSET = 2**20
-
-
-@dataclass(frozen=True, eq=False)
-class TapRows:
-    """Pairs of rows that one tap of a kernel connects, both int64 (P,); no output row occurs twice."""
-
-    tap: int
-    output_rows: Tensor
-    input_rows: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,13 +213,28 @@ class SparseSequential(SparseModule):
 
 
 class FeatureBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation over the last axis of features (M, C) or (M, B, C), eps 1e-5. Written over what comes in, but in training."""
+    """Batch normalisation over the last axis of features (M, C) or (M, B, C), eps 1e-5. Written over what comes in, but in training.
+
+    A single row, which has no variance, is normalised by the running statistics in training too.
+    """
+
+    statistics_stand = False
+    """Whether the running statistics stay as they are in training as well."""
 
     def forward(self, features: Tensor) -> Tensor:
-        if self.training or torch.is_grad_enabled() or features.dtype != self.weight.dtype:
-            return super().forward(features.flatten(0, -2)).view(features.shape)
         assert self.running_mean is not None
         assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        if self.training or torch.is_grad_enabled() or features.dtype != self.weight.dtype:
+            rows = features.flatten(0, -2)
+            of_rows = self.training and len(rows) > 1
+            momentum = 0.0 if self.statistics_stand else self.momentum or 0.0
+            if of_rows and not self.statistics_stand:
+                self.num_batches_tracked.add_(1)
+            normalised = functional.batch_norm(
+                rows, self.running_mean, self.running_var, self.weight, self.bias, of_rows, momentum, self.eps
+            )
+            return normalised.view(features.shape)
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         return torch.addcmul(self.bias - self.running_mean * scale, features, scale, out=features)
 
@@ -258,16 +261,11 @@ class SubmanifoldConv(SparseModule):
         if self.kernel_size == 1:
             return x.with_features(linear(x.features, self.kernel.T, self.bias))
         features = x.cells.distinct_features(x.features)
-        if self.computed_by is not None:
+        if self.computed_by is not None and not torch.is_grad_enabled():
             return x.with_features(x.cells.row_features(_add_bias(self.computed_by(x.cells.distinct, features), self.bias)))
         last_tap = self.kernel_size**3 - 1
-        # In the weights' precision, also where the products are computed in less.
-        sums = linear(features, self.kernel[last_tap // 2].T).to(self.kernel.dtype)
-        for tap in x.cells.neighbours(self.kernel_size):
-            if not len(tap.output_rows):
-                continue
-            _add_products(sums, tap.output_rows, features, tap.input_rows, self.kernel[tap.tap])
-            _add_products(sums, tap.input_rows, features, tap.output_rows, self.kernel[last_tap - tap.tap])
+        taps = [each for tap in x.cells.neighbours(self.kernel_size) for each in (tap, tap.exchanged(last_tap - tap.tap))]
+        sums = tap_sum(features, self.kernel, taps, len(features), centre=last_tap // 2)
         return x.with_features(x.cells.row_features(_add_bias(sums, self.bias)))
 
 
@@ -286,9 +284,7 @@ class DownConv(SparseModule):
     def forward(self, x: SparseTensor) -> SparseTensor:
         coarser = x.cells.coarser(self.kernel_size)
         features = x.cells.distinct_features(x.features)
-        sums = self.kernel.new_zeros(len(coarser.cells), *features.shape[1:-1], self.kernel.shape[-1])
-        for tap in coarser.taps:
-            _add_products(sums, tap.output_rows, features, tap.input_rows, self.kernel[tap.tap])
+        sums = tap_sum(features, self.kernel, coarser.taps, len(coarser.cells))
         return SparseTensor(coarser.cells, _add_bias(sums, self.bias))
 
 
@@ -308,10 +304,13 @@ class UpConv(nn.Module):
         coarser = finer.coarser(self.kernel_size)
         if x.cells is not coarser.cells and not torch.equal(x.coordinates, coarser.cells.coordinates):
             raise ValueError(f"the {len(coarser.cells)} cells that lie over the finer ones expected, found {len(x.cells)} others")
-        rows = torch.cat([tap.input_rows for tap in coarser.taps])
-        values = torch.cat([_product(x.features, tap.output_rows, self.kernel[tap.tap]) for tap in coarser.taps])
-        # Every fine cell has one coarse cell at most.
-        features = values.new_zeros(len(finer.distinct), *values.shape[1:]).index_copy_(0, rows, values)
+        if torch.is_grad_enabled():
+            features = tap_sum(x.features, self.kernel, [tap.exchanged(tap.tap) for tap in coarser.taps], len(finer.distinct))
+        else:
+            # Every fine cell has one coarse cell at most: nothing needs to be added.
+            rows = torch.cat([tap.input_rows for tap in coarser.taps])
+            values = torch.cat([product(x.features, tap.output_rows, self.kernel[tap.tap]) for tap in coarser.taps])
+            features = values.new_zeros(len(finer.distinct), *values.shape[1:]).index_copy_(0, rows, values)
         return SparseTensor(finer, finer.row_features(_add_bias(features, self.bias)))
 
 
@@ -320,18 +319,6 @@ def _new_kernel(kernel_size: int, in_channels: int, out_channels: int) -> nn.Par
     shape = (in_channels, out_channels) if taps == 1 else (taps, in_channels, out_channels)
     bound = 1 / math.sqrt(taps * in_channels)
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
-
-
-def _add_products(sums: Tensor, sum_rows: Tensor, features: Tensor, rows: Tensor, weights: Tensor) -> None:
-    """Add `_product` to some rows of the sums, on a CPU as many at a time as stay in its caches between the three steps."""
-    parts = -(-rows.numel() * weights.shape[0] // VALUES_AT_ONCE) if rows.device.type == "cpu" else 1
-    for some_sum_rows, some_rows in zip(sum_rows.chunk(max(1, parts)), rows.chunk(max(1, parts)), strict=True):
-        sums.index_add_(0, some_sum_rows, _product(features, some_rows, weights))
-
-
-def _product(features: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
-    """Some rows of features (M, ..., C) times weights (C, D), in the weights' precision."""
-    return linear(features.index_select(0, rows), weights.T).to(weights.dtype)
 
 
 def _add_bias(features: Tensor, bias: Tensor | None) -> Tensor:

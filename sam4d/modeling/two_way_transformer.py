@@ -43,7 +43,7 @@ class TwoWayBlock(nn.Module):
 class TwoWayTransformer(nn.Module):
     """Two-way blocks, then the tokens look at the grid once more."""
 
-    def __init__(self, width: int, heads: int = 8, hidden_width: int = 2048, depth: int = 2) -> None:
+    def __init__(self, width: int, hidden_width: int, heads: int = 8, depth: int = 2) -> None:
         super().__init__()
         self.layers = nn.ModuleList(TwoWayBlock(width, heads, hidden_width, first=index == 0) for index in range(depth))
         self.final_attn_token_to_image = Attention(width, width // 2, heads)

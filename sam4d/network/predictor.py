@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sam4d.checkpoint import Checkpoint, check_fits, digest_of, read_checkpoint
 from sam4d.frame_store import FrameStore, Kept
+from sam4d.modeling.configuration import RELEASED, NetworkConfiguration
 from sam4d.modeling.sam4d import Sam4D
 from sam4d.modeling.spconv_taps import use_spconv
 from sam4d.network.encoded_clip import EncodedClip
@@ -37,12 +38,13 @@ class NetworkPredictor:
     """Opens clips for the network. Any number of threads may share it: the weights are only read.
 
     Args:
-        checkpoint: a `.pth` or `.safetensors` file, or the tensors by name.
+        checkpoint: a `.pth` or `.safetensors` file, which says its network's sizes, or the tensors by name.
         device: "auto" is CUDA where PyTorch sees one.
         precision: "bfloat16" computes products in half the bits (on a CPU only where it has instructions for it); "auto" does so on CUDA.
         compiled: compile the image encoder with torch.compile; the first frame then takes a minute longer.
         sparse_convolution: "spconv" leaves the larger part of the sparse convolutions to spconv-cu120, which is meant for CUDA.
         store: where encoded frames are looked up, and put by `prewarm`.
+        configuration: the sizes of the network that the tensors by name belong to.
 
     Raises:
         InputError: a checkpoint that is not this network's, CUDA asked for but absent, spconv asked for but not installed.
@@ -57,15 +59,16 @@ class NetworkPredictor:
         compiled: bool = False,
         sparse_convolution: SparseConvolution = "torch",
         store: FrameStore | None = None,
+        configuration: NetworkConfiguration = RELEASED,
     ) -> None:
         self.device = device_named(device)
         self._dtype = _dtype(precision, self.device)
         if isinstance(checkpoint, Mapping):
-            read = Checkpoint(Path("(tensors)"), checkpoint, digest_of(checkpoint))
+            read = Checkpoint(Path("(tensors)"), checkpoint, digest_of(checkpoint), configuration)
         else:
             read = read_checkpoint(checkpoint)
         with torch.device("meta"):
-            model = Sam4D()
+            model = Sam4D(read.configuration)
         check_fits(read, model)
         # Copied, so that neither the file nor the caller's tensors can change beneath a session.
         weights = {
@@ -83,7 +86,8 @@ class NetworkPredictor:
         self._digest = read.digest
         self._threads = torch.get_num_threads()
         how = f"{self.device.type}, {sparse_convolution}, {'compiled' if compiled else 'as it is'}"
-        self.features = StoredFeatures(store, f"network features 2, {self.version}, {how}", self.device)
+        # Tensors by name do not tell all sizes, so that the digest does not either.
+        self.features = StoredFeatures(store, f"network features 3, {self.version}, {read.configuration.to_json()}, {how}", self.device)
 
     @property
     def version(self) -> str:

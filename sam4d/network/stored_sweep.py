@@ -19,7 +19,8 @@ from sam4d.geometry import BoolArray
 from sam4d.modeling.encoded_frame import LidarFeatures
 from sam4d.modeling.lidar_encoder import VoxelisedSweep
 from sam4d.modeling.point_logits import PointMixing
-from sam4d.modeling.sparse_conv import Cells, CoarserCells, SparseTensor, TapRows
+from sam4d.modeling.sparse_conv import Cells, CoarserCells, SparseTensor
+from sam4d.modeling.tap_sums import TapRows
 from sam4d.network.stored_tensors import as_arrays, as_tensors
 from sam4d.structures import Float32Array
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.batch_keeper import LONGEST_SECONDS, LOOK_SECONDS, BatchKeeper
+from backend.batch_keeper import BatchKeeper
 from backend.batch_queue import BatchQueue
+from backend.process_keeper import LONGEST_SECONDS, LOOK_SECONDS
 from backend.settings import Settings
 
 

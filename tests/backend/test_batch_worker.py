@@ -14,6 +14,7 @@ from backend.batch_queue import BatchQueue, QueuedTask, QueueError
 from backend.batch_worker import MOST_FAILURES, BatchWorker
 from backend.errors import MediaError
 from backend.label_studio import LabelStudioClient, LabelStudioError, Task
+from backend.label_studio import Project as LabellingProject
 from converters.label_config import BIRDS_EYE
 from sam4d.predictor import build_predictor
 from sam4d.structures import Clip, InputError
@@ -43,8 +44,8 @@ class LabelStudioInMemory:
         self.before("task")
         return Task(task_id, self.tasks[task_id]) if task_id in self.tasks and project_id == 7 else None
 
-    def label_config(self, project_id: int) -> str:
-        return self.project.label_config
+    def project_of(self, project_id: int) -> LabellingProject:
+        return LabellingProject(project_id, "drives", self.project.label_config)
 
     def replace_prediction(self, task: Task, result: Sequence[Any], *, score: float, model_version: str) -> None:
         self.before("post")
@@ -68,7 +69,7 @@ def worker(queue: BatchQueue, server: LabelStudioInMemory) -> BatchWorker:
     def open_clip(address: str, project_id: int) -> Clip:
         return server.project.drive.clip
 
-    return BatchWorker(queue, build_predictor(), lambda: cast(LabelStudioClient, server), open_clip, 5, threading.Event(), 0.001)
+    return BatchWorker(queue, build_predictor, lambda: cast(LabelStudioClient, server), open_clip, 5, threading.Event(), 0.001)
 
 
 def states(queue: BatchQueue) -> list[tuple[int, str, int]]:
@@ -80,7 +81,7 @@ def test_tasks_are_predicted_in_their_order_and_those_gone_are_dropped(
 ) -> None:
     queue.add({2: 7, 99: 7, 1: 7})
     worker.work()
-    assert [(number, version) for number, version, _ in server.posted] == [(2, worker.predictor.version), (1, worker.predictor.version)]
+    assert [(number, version) for number, version, _ in server.posted] == [(2, worker.engine().version), (1, worker.engine().version)]
     assert all(regions for _, _, regions in server.posted)
     assert states(queue) == [(2, "done", 0), (1, "done", 0)]
 
@@ -127,7 +128,7 @@ def test_files_that_do_not_come_are_asked_for_again(worker: BatchWorker, queue: 
         return server.project.drive.clip
 
     queue.add({1: 7})
-    BatchWorker(queue, worker.predictor, worker.connect, open_clip, 5, threading.Event(), 0.001).work()
+    BatchWorker(queue, worker.engine, worker.connect, open_clip, 5, threading.Event(), 0.001).work()
     assert states(queue) == [(1, "done", 1)]
 
 

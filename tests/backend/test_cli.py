@@ -21,6 +21,9 @@ from converters.exports import write_sequence
 from converters.label_config import parse_label_config
 from converters.scene_file import decode_scene
 from converters.sequences import open_sequence, read_masklets
+from sam4d.checkpoint import write_checkpoint
+from sam4d.modeling.configuration import TINY
+from sam4d.modeling.initialisation import new_network
 from sam4d.modeling.sam4d import Sam4D
 from sam4d.simulation import SyntheticDrive
 from tests.label_studio_server import LabelStudioServer
@@ -299,6 +302,17 @@ def test_a_checkpoint_that_fits(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert said[0] == f"{tmp_path}/weights.pth: fits the SAM4D network"
     assert said[1].startswith("904 tensors, 121.8 million values (float32)")
     assert said[2].startswith("digest ")
+
+
+def test_a_checkpoint_of_a_small_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = new_network(TINY, 0)
+    write_checkpoint(tmp_path / "weights.safetensors", network.state_dict(), TINY, {"made of": "nothing\nyet"})
+    assert main(["checkpoint", "inspect", str(tmp_path / "weights.safetensors")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"{tmp_path}/weights.safetensors: fits the SAM4D network"
+    assert said[2] == f"sizes {TINY.to_json()}"
+    assert said[3] == "made of: nothing yet"
+    assert said[4].startswith("digest ")
 
 
 def test_a_drive_is_labelled_without_a_click(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

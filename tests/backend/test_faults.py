@@ -184,7 +184,7 @@ def test_a_frame_that_cannot_be_read_ends_the_following_and_not_the_click(
 def test_a_device_that_runs_out_of_memory(tiny_project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(data_root=tiny_project.data_root, interactive_seconds=0)
     predictor = NetworkPredictor(random_weights(), "cpu")
-    service = LabellingService(predictor, MediaReader(settings), SessionStore(8, 10**10, shared=predictor), 0, 600, 200)
+    service = LabellingService(lambda: predictor, MediaReader(settings), SessionStore(8, 10**10), 0, 600, 200)
     client = TestClient(build_app(service, settings), raise_server_exceptions=False)
     wanted = tiny_project.visible()
     first = ask(client, tiny_project.request(tiny_project.task(1), context=tiny_project.click_on(wanted)))

@@ -53,7 +53,7 @@ class GatedPredictor:
 
 def gated_app(settings: Settings, predictor: GatedPredictor, limits: Limits | None = None) -> TestClient:
     """`limits`: the service's own; None takes those of the settings."""
-    service = LabellingService(predictor, MediaReader(settings), SessionStore(8, 10**10), 600, 600, 200, limits or settings.limits)
+    service = LabellingService(lambda: predictor, MediaReader(settings), SessionStore(8, 10**10), 600, 600, 200, limits or settings.limits)
     return TestClient(build_app(service, settings), raise_server_exceptions=False)
 
 

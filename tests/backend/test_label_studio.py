@@ -91,6 +91,10 @@ def test_a_project_from_making_to_deleting(client: LabelStudioClient, label_stud
     client.delete_prediction(prediction)
     assert client.labelled_task(tasks[3]).predictions == ()
 
+    assert client.annotated_tasks(project) == []
+    client.add_annotation(task_ids[5], [region])
+    assert client.annotated_tasks(project) == [tasks[5]]
+    assert client.project_of(project.project_id) == project
     client.delete_tasks(task_ids[1:])
     assert [task.task_id for task in client.tasks(project)] == task_ids[:1]
     client.delete_project(project)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,8 +14,10 @@ from label_studio_ml.model import LabelStudioMLBase
 
 import backend.model
 from backend.asgi import build_service
+from backend.embedded import free_port
 from backend.model import Sam4DBackend
 from backend.settings import Settings
+from backend.training_jobs import TrainingJobs
 from tests.backend.conftest import Project
 from tests.backend.server_process import gunicorn
 
@@ -99,3 +102,31 @@ def test_under_the_stock_server(project: Project, tmp_path: Path) -> None:
             assert answer.status_code == 200, answer.text
             answers.append(answer.json()["results"][0]["result"])
     assert {result["meta"]["sam4d"]["object_id"] for answer in answers for result in answer} == {1}
+
+
+def test_training_under_the_stock_server(project: Project, tmp_path: Path) -> None:
+    nobody = f"http://127.0.0.1:{free_port(0, 'port')}"
+    variables = {
+        "SAM4D_DATA_ROOT": str(project.data_root),
+        "STOCK_MODEL_DIR": str(tmp_path / "stock"),
+        "MODEL_DIR": str(tmp_path / "model"),
+        "LABEL_STUDIO_URL": nobody,
+        "LABEL_STUDIO_API_KEY": "0" * 40,
+    }
+    jobs = TrainingJobs(tmp_path / "model" / "training" / "jobs.sqlite3")
+    with gunicorn("tests.backend.stock_server:create_app()", ["--threads=4"], variables, tmp_path / "server.log") as address:
+        for event in ({"action": "ANNOTATION_CREATED", "project": {"id": 7}}, {"action": "START_TRAINING", "project": {"id": 7}}):
+            assert requests.post(f"{address}/webhook", json=event, timeout=60).status_code == 201
+        deadline = time.monotonic() + 300
+        while not (jobs.changes() and jobs.jobs()):
+            assert time.monotonic() < deadline, (tmp_path / "server.log").read_text()
+            time.sleep(0.1)
+    # It works in a process that does not end with the server.
+    while jobs.has_work():
+        assert time.monotonic() < deadline, jobs.jobs()
+        time.sleep(0.1)
+    (job,) = jobs.jobs()
+    assert (job.project_id, job.state) == (7, "failed")
+    assert job.says.startswith(f"Label Studio at {nobody}: expected an answer of Label Studio")
+    assert jobs.changes() == {7: 1}
+    assert "failed: Label Studio at" in (tmp_path / "model" / "training" / "worker.log").read_text()

@@ -54,7 +54,7 @@ def test_a_click_in_a_drive_of_a_web_server(tiny_project: Project) -> None:
         allowed = AllowedHosts.parse("files.example.com", "SAM4D_ALLOWED_HOSTS")
         web = WebFiles(allowed, 10**9, resolve=network.resolve, connect=network.connect)
         predictor = build_predictor()
-        service = LabellingService(predictor, MediaReader(Settings(), web), SessionStore(8, 10**10), 0, 600, 200)
+        service = LabellingService(lambda: predictor, MediaReader(Settings(), web), SessionStore(8, 10**10), 0, 600, 200)
         client = TestClient(build_app(service, Settings()), raise_server_exceptions=False)
         task = tiny_project.task()
         task["data"]["sequence"] = "http://files.example.com/drives/0001/"

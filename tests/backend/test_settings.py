@@ -70,6 +70,9 @@ def test_every_variable_arrives(tmp_path: Path) -> None:
             "SAM4D_S3_REGION": "eu-central-1",
             "SAM4D_S3_ACCESS_KEY_ID": "key",
             "SAM4D_S3_SECRET_ACCESS_KEY": "not-told",
+            "SAM4D_TRAINING_MODE": "memory",
+            "SAM4D_TRAINING_STEPS": "40",
+            "SAM4D_HELD_OUT_SHARE": "0.3",
         }
     )
     assert settings == Settings(
@@ -101,6 +104,9 @@ def test_every_variable_arrives(tmp_path: Path) -> None:
         model_dir=tmp_path / "model",
         credentials=Credentials("user", "pass", "a-token-of-its-own"),
         s3=S3Access("http://minio:9000", "eu-central-1", "key", "not-told"),
+        training_mode="memory",
+        training_steps=40,
+        held_out_share=0.3,
     )
     assert settings.hidden_in_logs()["not-told"] == "***"
     others = replace(

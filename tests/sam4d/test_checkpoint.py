@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,8 +16,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from sam4d.checkpoint import check_fits, differences, load_checkpoint, read_checkpoint
+from sam4d.checkpoint import check_fits, differences, load_checkpoint, read_checkpoint, write_checkpoint
+from sam4d.modeling.configuration import RELEASED, TINY
 from sam4d.structures import InputError
+
+ROOT = Path(__file__).parents[2]
 
 
 class Network(nn.Module):
@@ -138,3 +145,80 @@ def test_no_file(tmp_path: Path) -> None:
     (tmp_path / "weights.onnx").touch()
     with pytest.raises(InputError, match=r"ends in \.pth or \.safetensors, found weights\.onnx"):
         read_checkpoint(str(tmp_path / "weights.onnx"))
+
+
+def test_what_is_written_is_read(tmp_path: Path, weights: dict[str, Tensor]) -> None:
+    path = tmp_path / "weights.safetensors"
+    write_checkpoint(path, weights, TINY, {"made": "by a test"})
+    read = read_checkpoint(path)
+    assert read.configuration == TINY
+    assert read.about == {"made": "by a test"}
+    assert read.tensors.keys() == weights.keys()
+    assert all(torch.equal(read.tensors[name], weights[name]) for name in weights)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_file_that_says_no_sizes_has_the_released_ones(saved: Path) -> None:
+    assert read_checkpoint(saved).configuration == RELEASED
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ("{", "configuration: expected the network's sizes as JSON, found '{'"),
+        ("[]", "configuration: expected the entries image_size_px, width, .*, found list"),
+        ('{"width": 3}', "configuration: expected the entries image_size_px, width, .*, found width"),
+        (TINY.to_json().replace("384", "385"), "configuration, image_size_px: expected a multiple of 32, found 385"),
+        (TINY.to_json().replace("384", '"384"'), "configuration, image_size_px: expected a whole number from 1 to 65536, found 384"),
+        (TINY.to_json().replace("[128, 64]", "[128]"), r"configuration, lidar_decoder_widths: expected 2 whole numbers .*, found \(128,\)"),
+    ],
+)
+def test_sizes_that_are_none(tmp_path: Path, weights: dict[str, Tensor], sizes: str, expected: str) -> None:
+    path = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file(weights, path, {"configuration": sizes})
+    with pytest.raises(InputError, match=f"^checkpoint .*weights.safetensors, {expected}"):
+        read_checkpoint(path)
+
+
+def test_nothing_half_written_stays(tmp_path: Path, weights: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "weights.safetensors"
+    write_checkpoint(path, weights, TINY)
+    before = path.read_bytes()
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match=r"with room for 0\.0 MB, found No space left on device$"):
+        write_checkpoint(path, {name: tensor + 1 for name, tensor in weights.items()}, TINY)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    """A process that may write no large files is told the same by the system, at the same place, as on a full disk."""
+    program = (
+        "import resource, signal, sys, torch\n"
+        "from pathlib import Path\n"
+        "from sam4d.checkpoint import write_checkpoint\n"
+        "from sam4d.modeling.configuration import TINY\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try:\n"
+        "    write_checkpoint(Path(sys.argv[1]), {'many': torch.zeros(1_000_000)}, TINY)\n"
+        "except ValueError as error:\n"
+        "    print(error)\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "weights.safetensors")], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout
+    assert found.count("\n") == 1
+    assert found.startswith(f"file {tmp_path}/weights.safetensors: expected a folder that can be written to, with room for 4.0 MB, found ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_folder_to_write_to(tmp_path: Path, weights: dict[str, Tensor]) -> None:
+    with pytest.raises(InputError, match="expected a folder that can be written to"):
+        write_checkpoint(tmp_path / "nowhere" / "weights.safetensors", weights, TINY)
+    with pytest.raises(InputError, match=r"ends in \.safetensors, found weights\.pth"):
+        write_checkpoint(tmp_path / "weights.pth", weights, TINY)

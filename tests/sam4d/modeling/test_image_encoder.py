@@ -20,7 +20,7 @@ DECODER = "pure_model.head.sam.sam_mask_decoder."
 def test_a_prepared_image() -> None:
     image = np.zeros((20, 30, 3), dtype=np.uint8)
     image[..., 0] = 255
-    prepared = prepare_image(image)
+    prepared = prepare_image(image, 768)
     assert prepared.shape == (3, 768, 768)
     assert prepared.dtype == torch.float32
     wanted = torch.tensor([(1 - 0.485) / 0.229, -0.456 / 0.224, -0.406 / 0.225])
@@ -80,7 +80,7 @@ def test_features_agree_with_the_released_network(shared_data: Path) -> None:
     projections.load_state_dict(reference_weights(projections, DECODER), strict=True)
     image = open_sequence(shared_data / "pandaset_001").frames[FIRST_FRAME].load_images["front"]()
     with torch.inference_mode():
-        features = encoder(prepare_image(image)[None])
+        features = encoder(prepare_image(image, 768)[None])
         levels = {4: projections["conv_s0"](features.stride4), 8: projections["conv_s1"](features.stride8), 16: features.stride16}
     for stride, level in levels.items():
         assert list(level.shape[1:]) == expected[f"backbone/0/image_stride{stride}_shape"].tolist()

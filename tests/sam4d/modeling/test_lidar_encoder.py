@@ -10,7 +10,7 @@ import torch
 
 from converters.sequences.sequence_folder import open_sequence_folder
 from sam4d import InputError
-from sam4d.modeling.lidar_encoder import LidarPyramid, MinkUNet34, VoxelisedSweep, voxelise
+from sam4d.modeling.lidar_encoder import LidarPyramid, MinkUNet, VoxelisedSweep, voxelise
 from sam4d.modeling.sparse_conv import SubmanifoldConv
 from tests.sam4d.modeling.reference import FIRST_FRAME, POINT_STRIDE, reference_arrays, reference_weights, tensor_shapes
 
@@ -26,7 +26,7 @@ def reference_sweep(shared_data: Path) -> VoxelisedSweep:
 
 @pytest.fixture(scope="module")
 def reference_pyramid(reference_sweep: VoxelisedSweep) -> LidarPyramid:
-    model = MinkUNet34()
+    model = MinkUNet()
     model.load_state_dict(reference_weights(model, STATE_PREFIX))
     with torch.inference_mode():
         pyramid: LidarPyramid = model.eval()(reference_sweep)
@@ -35,7 +35,7 @@ def reference_pyramid(reference_sweep: VoxelisedSweep) -> LidarPyramid:
 
 def test_the_names_are_the_released_ones() -> None:
     expected = {name.removeprefix(STATE_PREFIX): shape for name, shape in tensor_shapes().items() if name.startswith(STATE_PREFIX)}
-    assert {name: tuple(tensor.shape) for name, tensor in MinkUNet34().state_dict().items()} == expected
+    assert {name: tuple(tensor.shape) for name, tensor in MinkUNet().state_dict().items()} == expected
 
 
 def test_the_cells_are_those_of_the_released_network(reference_pyramid: LidarPyramid) -> None:
@@ -89,14 +89,14 @@ def test_sweeps_that_are_none_are_refused() -> None:
     with pytest.raises(InputError, match="km of one another"):
         voxelise(np.concatenate([points, [[1e9, 0, 0]]]))
     with pytest.raises(InputError, match="more than 5 m"):
-        MinkUNet34().eval()(voxelise(points * 0.01))
+        MinkUNet().eval()(voxelise(points * 0.01))
 
 
 def test_positions_are_the_means_of_the_points() -> None:
     points = np.random.default_rng(2).uniform(0, 12, size=(400, 3)).astype(np.float32)
     sweep = voxelise(points)
     with torch.inference_mode():
-        pyramid = MinkUNet34().eval()(sweep)
+        pyramid = MinkUNet().eval()(sweep)
     cells = sweep.point_cells.coordinates.numpy() // 16
     for cell, mean in zip(pyramid.stride16.coordinates.numpy(), pyramid.positions_m.numpy(), strict=True):
         np.testing.assert_allclose(mean, points[(cells == cell).all(axis=1)].mean(axis=0), rtol=1e-5)

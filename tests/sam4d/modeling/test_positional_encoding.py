@@ -46,7 +46,7 @@ def through_all_inputs(encoding: UnionPositionalEncoding, points_m: Float64Array
 
 def test_the_shared_term_of_pixels(encoding: UnionPositionalEncoding) -> None:
     pixels = np.array([[0.5, 0.5], [400.5, 300.5], [767.5, 10.5]])
-    found = encoding.shared_of_rays(Rays.of_pixels(CAMERA, pixels).moved(MOTION))
+    found = encoding.shared_of_rays(Rays.of_pixels(CAMERA, pixels, 768).moved(MOTION))
     torch.testing.assert_close(found, through_all_inputs(encoding, points_along_rays(pixels, MOTION)), rtol=1e-5, atol=1e-5)
 
 
@@ -60,9 +60,9 @@ def test_the_shared_term_of_positions(encoding: UnionPositionalEncoding) -> None
 def test_the_grid_is_its_pixels_row_by_row(encoding: UnionPositionalEncoding) -> None:
     row, column = 7, 30
     pixel = np.array([[column * 16 + 8.0, row * 16 + 8.0]])
-    grid = Rays.of_grid(CAMERA)
+    grid = Rays.of_grid(CAMERA, 768)
     assert grid.directions.shape == (2304, 3)
-    np.testing.assert_allclose(grid.directions[row * 48 + column], Rays.of_pixels(CAMERA, pixel).directions[0])
+    np.testing.assert_allclose(grid.directions[row * 48 + column], Rays.of_pixels(CAMERA, pixel, 768).directions[0])
     torch.testing.assert_close(encoding.grid_sine()[row * 48 + column], encoding.camera_sine(torch.from_numpy(pixel).float())[0])
 
 
@@ -81,7 +81,7 @@ def test_motion_as_numbers() -> None:
 
 
 def test_an_ego_motion_s_scale() -> None:
-    encoder = EgoPoseEncoder()
+    encoder = EgoPoseEncoder(256)
     encoder.load_state_dict({"d_max": torch.tensor(-2.0)}, strict=False)
     motion = torch.tensor([[math.pi, 0.0, 0.0, 2.0, 4.0, 0.0]])
     torch.testing.assert_close(encoder(motion), encoder.fc(torch.tensor([[1.0, 0.0, 0.0, 1.0, 2.0, 0.0]])), rtol=1e-5, atol=1e-5)
@@ -90,13 +90,13 @@ def test_an_ego_motion_s_scale() -> None:
 def test_distances_in_time() -> None:
     phases = [0.25 / 10000 ** (2 * (index // 2) / 128) for index in range(128)]
     wanted = [*map(math.sin, phases), *map(math.cos, phases)]
-    torch.testing.assert_close(distance_sine(torch.tensor([1.0, 0.25]))[1], torch.tensor(wanted))
+    torch.testing.assert_close(distance_sine(torch.tensor([1.0, 0.25]), 256)[1], torch.tensor(wanted))
 
 
-@pytest.mark.parametrize(("module", "prefix"), [(UnionPositionalEncoding, "union_pe_func."), (EgoPoseEncoder, "ego_pose_encoder.")])
-def test_names_and_shapes_are_the_released_ones(module: type[torch.nn.Module], prefix: str) -> None:
+@pytest.mark.parametrize(("module", "prefix"), [(UnionPositionalEncoding(), "union_pe_func."), (EgoPoseEncoder(256), "ego_pose_encoder.")])
+def test_names_and_shapes_are_the_released_ones(module: torch.nn.Module, prefix: str) -> None:
     wanted = {name.removeprefix(prefix): shape for name, shape in tensor_shapes().items() if name.startswith(prefix)}
-    assert {name: tuple(tensor.shape) for name, tensor in module().state_dict().items()} == wanted
+    assert {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()} == wanted
 
 
 def test_encodings_agree_with_the_released_network(shared_data: Path) -> None:
@@ -107,7 +107,7 @@ def test_encodings_agree_with_the_released_network(shared_data: Path) -> None:
     positions_m = torch.from_numpy(expected["backbone/0/lidar_stride16_positions_m"])[::16]
     with torch.inference_mode():
         found = {
-            "camera_pe_sample": encoding.shared_of_rays(Rays.of_grid(camera)).T.view(256, 48, 48)[::4, ::4, ::4],
+            "camera_pe_sample": encoding.shared_of_rays(Rays.of_grid(camera, 768)).T.view(256, 48, 48)[::4, ::4, ::4],
             "image_sine_sample": encoding.grid_sine().T.view(256, 48, 48)[::4, ::4, ::4],
             "lidar_pe_sample": encoding.shared_of_positions(positions_m),
             "lidar_sine_sample": encoding.lidar_sine(positions_m),

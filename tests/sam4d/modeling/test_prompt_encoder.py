@@ -55,7 +55,7 @@ def test_when_prompts_are_ambiguous() -> None:
 
 
 def test_pixels_as_the_network_sees_them() -> None:
-    assert network_pixels(np.array([[900.0, 620.0], [1919.9, 1079.9]]), CAMERA).tolist() == [[360.5, 440.5], [767.5, 767.5]]
+    assert network_pixels(np.array([[900.0, 620.0], [1919.9, 1079.9]]), CAMERA, 768).tolist() == [[360.5, 440.5], [767.5, 767.5]]
 
 
 def test_a_label_for_every_point() -> None:
@@ -66,7 +66,7 @@ def test_a_label_for_every_point() -> None:
 def test_tokens_of_both_sensors(encoders: Encoders) -> None:
     positions, camera_encoder, lidar_encoder = encoders
     for_camera, for_lidar = encode_points(PromptPoints.of([CLICK, LIDAR_CLICK], "front"), CAMERA, *encoders)
-    pixels = positions.pixels(CAMERA, network_pixels(np.asarray(CLICK.coordinates), CAMERA))
+    pixels = positions.pixels(CAMERA, network_pixels(np.asarray(CLICK.coordinates), CAMERA, 768))
     embeddings = [embedding.get_parameter("weight") for embedding in camera_encoder.point_embeddings]
     camera = torch.cat([pixels[:1] + embeddings[1], pixels[1:] + embeddings[0], camera_encoder.not_a_point_embed.weight])
     positive = lidar_encoder.point_embeddings[1].get_parameter("weight")
