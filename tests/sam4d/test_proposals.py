@@ -76,6 +76,7 @@ def test_objects_are_looked_for_above_the_ground_that_was_learnt(small_drive: Sy
     usual = propose_objects(small_drive.clip)[0]
     learnt = propose_objects(small_drive.clip, parameters=parameters_of(GeometricPredictor(parameters=high_ground)))
     others = [each for each in learnt if each.frame_index == usual.frame_index and (each.lidar_mask & usual.lidar_mask).any()]
+    assert others
     assert all(each.lidar_mask.sum() < usual.lidar_mask.sum() for each in others)
     assert propose_objects(small_drive.clip, parameters=parameters_of(GeometricPredictor()))[0].lidar_mask.sum() == usual.lidar_mask.sum()
 
