@@ -31,7 +31,7 @@ from backend.observation import Observation
 from backend.process_keeper import ProcessKeeper
 from backend.service import LabellingService
 from backend.settings import Settings
-from backend.training_desk import event_of, project_number
+from backend.training_desk import event_of, outline_of, project_number
 from converters.viewer_requests import is_viewer_request
 
 RETRY_SECONDS = 10
@@ -39,7 +39,9 @@ SETUP_BYTES = 1024 * 1024
 """The largest request at /setup, which waits for no place: a hundred times a configuration of six cameras."""
 
 EVENT_BYTES = 8 * 1024 * 1024
-"""Of an event that is read: what people annotated comes with it."""
+"""Of an event that is looked at."""
+READ_EVENT_BYTES = 64 * 1024
+"""Of an event that is read whole."""
 
 MOST_OF_JSON = {"[{": 1_000_000, '"': 8_000_000}
 """Of lists and objects, and of the ends of texts, in one request: Python takes 20 to 30 times their size for empty ones. Numbers take up to
@@ -83,6 +85,8 @@ class _Endpoints:
         self._admission = admission
         self._metrics = metrics
         self._threads = anyio.CapacityLimiter(settings.threads)
+        # Every thread that works has memory of its own, which it keeps.
+        self._small_work = anyio.CapacityLimiter(2)
         # asyncio itself forgets tasks that nobody holds
         self._at_work: set[asyncio.Task[bytes]] = set()
 
@@ -106,8 +110,10 @@ class _Endpoints:
         return JSONResponse({**status, **{name: said for name, said in more.items() if said}})
 
     async def _training_says(self) -> list[str]:
+        if self._service.training.jobs is None:
+            return []
         # A file that another process changes may have to be waited for.
-        return await anyio.to_thread.run_sync(self._service.training.says)
+        return await anyio.to_thread.run_sync(self._service.training.says, limiter=self._small_work)
 
     async def live(self, request: Request) -> Response:
         """That this process answers at all: what does not should be started anew."""
@@ -151,7 +157,8 @@ class _Endpoints:
             start = _Start(EVENT_BYTES)
             await self._receive(request, self._settings.limits.request_bytes, keep=start.keep)
             # Training fetches annotations itself: of one so large it is only not noted that it is new.
-            answer = await anyio.to_thread.run_sync(self._take_in, start.content) if start.is_all else {}
+            content = start.content if start.is_all else b"{}"
+            answer = await anyio.to_thread.run_sync(self._take_in, content, limiter=self._small_work)
         except Exception as error:
             return self._error_response(error, "webhook")
         return JSONResponse(answer, status_code=201)
@@ -165,13 +172,14 @@ class _Endpoints:
                 raise RequestError(
                     "field 'job' of the request", "the number of a training", one_line(reprlib.repr(content.get("job")), 100)
                 )
-            answer = await anyio.to_thread.run_sync(self._service.training.status, job_id)
+            answer = await anyio.to_thread.run_sync(self._service.training.status, job_id, limiter=self._small_work)
         except Exception as error:
             return self._error_response(error, "job_status")
         return JSONResponse(answer)
 
     def _take_in(self, body: bytes) -> dict[str, Any]:
-        content = _json_object(body)
+        # What people annotated comes with it: large, and nothing of it is needed here.
+        content = _json_object(body) if len(body) <= READ_EVENT_BYTES else outline_of(body)
         event, project_id = event_of(content)
         model = Sam4DBackend(project_id=None if project_id is None else str(project_id), service=self._service)
         return model.fit(event, content)

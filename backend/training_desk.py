@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -19,6 +20,8 @@ START_TRAINING = "START_TRAINING"
 ANNOTATION_EVENTS = frozenset(
     {"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATION_DELETED", "ANNOTATIONS_CREATED", "ANNOTATIONS_DELETED"}
 )
+ACTION = re.compile(rb'\s*\{\s*"action"\s*:\s*"([A-Z_]{1,50})"')
+PROJECT = re.compile(rb'"project"\s*:\s*\{\s*"id"\s*:\s*(\d{1,18})\b')
 JOB_STATES = {
     "waiting": "queued",
     "running": "started",
@@ -104,6 +107,14 @@ def event_of(content: Mapping[str, Any]) -> tuple[str, int | None]:
         places.append(first.get("project") if isinstance(first, Mapping) else None)
     numbers = (project_number(place) for place in places)
     return event if isinstance(event, str) else "", next((number for number in numbers if number is not None), None)
+
+
+def outline_of(body: bytes) -> dict[str, Any]:
+    """The event and the project of a request that is too large to be read: the first and the last thing that Label Studio writes."""
+    event = ACTION.match(body)
+    projects = list(PROJECT.finditer(body))
+    outline: dict[str, Any] = {"action": event[1].decode()} if event is not None else {}
+    return outline | ({"project": {"id": int(projects[-1][1])}} if projects else {})
 
 
 def project_number(value: object) -> int | None:

@@ -93,6 +93,16 @@ def test_an_annotation_too_large_to_be_read_is_accepted(client: TestClient, jobs
     assert jobs.changes() == {}
 
 
+def test_a_large_annotation_is_noted_without_being_read(client: TestClient, jobs: TrainingJobs) -> None:
+    result = [{"value": {"rle": list(range(256)) * 100}, "text": '"project": {"id": 99}', "meta": {"project": {"id": 98}}}]
+    large = {**ANNOTATION, "annotation": {"id": 3, "project": 7, "result": result}, "project": {"id": 7, "title": "x"}}
+    assert len(json.dumps(large)) > backend.http.READ_EVENT_BYTES
+    assert client.post("/webhook", json=large).status_code == 201
+    assert jobs.changes() == {7: 1}
+    assert client.post("/webhook", content=b"x" * 100_000).status_code == 201
+    assert jobs.changes() == {7: 1}
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null"])
 def test_no_event(client: TestClient, body: bytes) -> None:
     assert client.post("/webhook", content=body).status_code == 400
