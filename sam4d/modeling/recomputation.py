@@ -1,4 +1,4 @@
-"""Activation checkpointing (arXiv 1604.06174): what lies inside a part of the network is computed again for the gradients, not kept."""
+"""What is kept for gradients: nothing of parts that do not learn, and with activation checkpointing (arXiv 1604.06174) what goes in."""
 
 from __future__ import annotations
 
@@ -39,3 +39,12 @@ def _statistics_untouched(part: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.statistics_stand = False
+
+
+def where_it_learns(part: nn.Module) -> AbstractContextManager[Any]:
+    """No gradients within, and so all that makes inference quick, where nothing of the part is learnt.
+
+    Only around a part whose inputs have no gradients either.
+    """
+    learns = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in part.parameters())
+    return torch.set_grad_enabled(learns)

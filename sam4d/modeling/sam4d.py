@@ -27,6 +27,7 @@ from sam4d.modeling.memory_recall import RECENT_FRAMES, Recall
 from sam4d.modeling.point_logits import point_mixing
 from sam4d.modeling.positional_encoding import EgoPoseEncoder, Rays, UnionPositionalEncoding, distance_sine, motion_vector
 from sam4d.modeling.prompt_encoder import EncodedPrompts, PromptPoints, encode_points
+from sam4d.modeling.recomputation import where_it_learns
 from sam4d.modeling.sam_head import SamHead
 from sam4d.modeling.sparse_conv import DownConv, SparseTensor
 from sam4d.structures import Camera, UInt8Array
@@ -88,7 +89,10 @@ class Sam4D(nn.Module):
     def look_at(self, image: UInt8Array) -> Levels:
         """The part of `encode_camera` which no calibration goes into: the features at strides 4, 8 and 16."""
         decoder = self.head.sam_mask_decoder
-        seen = self.pure_model.backbone.image(prepare_image(image, self.configuration.image_size_px)[None].to(self.device))
+        encoder = self.pure_model.backbone.image
+        prepared = prepare_image(image, self.configuration.image_size_px)[None].to(self.device)
+        with where_it_learns(encoder):
+            seen = encoder(prepared)
         return decoder.conv_s0(seen.stride4), decoder.conv_s1(seen.stride8), seen.stride16
 
     def camera_grid(self, camera: Camera) -> CameraGrid:
@@ -104,7 +108,9 @@ class Sam4D(nn.Module):
         """
         decoder = self.head.sam_mask_decoder
         sweep = voxelise(points_m, self.device)
-        pyramid: LidarPyramid = self.pure_model.backbone.point.encoder(sweep)
+        encoder = self.pure_model.backbone.point.encoder
+        with where_it_learns(encoder):
+            pyramid: LidarPyramid = encoder(sweep)
         return LidarFeatures(
             stride4=decoder.conv_s0_pts(pyramid.stride4),
             stride8=decoder.conv_s1_pts(pyramid.stride8),

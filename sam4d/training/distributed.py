@@ -39,12 +39,29 @@ JUDGING_LIMIT = datetime.timedelta(hours=6)
 
 
 class Processes:
-    """Implements `group.Group` with PyTorch's process group, which must be there."""
+    """Implements `group.Group` with PyTorch's process group."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self.rank = torch.distributed.get_rank()
-        self.size = torch.distributed.get_world_size()
+    def __init__(self, rank: int, size: int, device: torch.device) -> None:
+        self.rank = rank
+        self.size = size
+        self.device = device
+
+    @classmethod
+    def meet(cls, rank: int, size: int, kind: str, store: str) -> Processes:
+        """Wait until all are there. What they say goes over loopback.
+
+        Args:
+            kind: "cuda", a GPU by its rank for each, or "cpu". store: a file, which is made.
+        """
+        loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
+        for library in ("GLOO", "NCCL"):
+            os.putenv(f"{library}_SOCKET_IFNAME", loopback)
+        device = torch.device(kind, rank if kind == "cuda" else 0)
+        if kind == "cuda":
+            torch.cuda.set_device(device)
+        backend = "nccl" if kind == "cuda" else "gloo"
+        torch.distributed.init_process_group(backend, store=FileStore(store, size), rank=rank, world_size=size, timeout=JUDGING_LIMIT)
+        return cls(rank, size, device)
 
     def together(self, module: nn.Module) -> Lesson:
         # Not every sample has an object that is corrected, or absent, so not every weight has a part in every loss.
@@ -60,12 +77,12 @@ class Processes:
         return total / self.size
 
     def any(self, flag: bool) -> bool:
-        flags = torch.tensor([float(flag)], device=self._device)
+        flags = torch.tensor([float(flag)], device=self.device)
         torch.distributed.all_reduce(flags)
         return bool(flags.item() > 0)
 
     def from_first(self, value: float) -> float:
-        values = torch.tensor([value], dtype=torch.float64, device=self._device)
+        values = torch.tensor([value], dtype=torch.float64, device=self.device)
         torch.distributed.broadcast(values, 0)
         return float(values.item())
 
@@ -152,27 +169,15 @@ def _take_part(
             os._exit(1)
 
     signal.signal(signal.SIGINT, unless_alone)
-    loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
-    for library in ("GLOO", "NCCL"):
-        os.putenv(f"{library}_SOCKET_IFNAME", loopback)
     torch.set_num_threads(threads)
-    device = torch.device(kind, rank if kind == "cuda" else 0)
-    if kind == "cuda":
-        torch.cuda.set_device(device)
-    torch.distributed.init_process_group(
-        "nccl" if kind == "cuda" else "gloo",
-        store=FileStore(store, count),
-        rank=rank,
-        world_size=count,
-        timeout=JUDGING_LIMIT,
-    )
+    group = Processes.meet(rank, count, kind, store)
 
     def tell(*point: Any) -> None:
         if rank == 0:
             messages.put(("step", *point))
 
     try:
-        TrainingRun(plan, prepared(network, plan, device), course, folder, Processes(device)).run(tell, stop.is_set)
+        TrainingRun(plan, prepared(network, plan, group.device), course, folder, group).run(tell, stop.is_set)
     except InputError as error:
         messages.put(("input", error.where, error.expected, error.found))
     except TrainingFailed as error:

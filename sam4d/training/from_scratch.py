@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from sam4d.modeling.configuration import TINY, NetworkConfiguration
 from sam4d.modeling.initialisation import new_network
+from sam4d.structures import ObjectMasks
+from sam4d.training.labelled_clip import LabelledClip
 from sam4d.training.plan import TrainingPlan
 from sam4d.training.synthetic_clips import SyntheticRecipe, synthetic_clips
 from sam4d.training.trainer import TrainingResult, train
@@ -15,8 +18,8 @@ from sam4d.training.training_run import Progress
 PLAN = TrainingPlan(
     mode="everything",
     steps=4000,
-    learning_rate=1e-3,
-    encoder_learning_rate=1e-3,
+    learning_rate=4e-4,
+    encoder_learning_rate=4e-4,
     warm_up_steps=50,
     statistics="learnt",
     average_decay=0.995,
@@ -28,10 +31,25 @@ PLAN = TrainingPlan(
     objects=3,
     clicks=2,
 )
-"""For `TINY` on a CPU: two to three seconds of one processor a step. Many short windows teach more than few long ones."""
+"""For `TINY`. Many short windows teach more than few long ones."""
 
 TRAINING_DRIVES = SyntheticRecipe(seeds=tuple(range(16)))
 HELD_OUT_DRIVES = SyntheticRecipe(seeds=(1000, 1001, 1002))
+
+LEAST_IMAGE_SHARE, LEAST_POINTS = 0.012, 25
+"""Of what a network begins with. Most of a street is a few pixels and points far away, of which it only learns to say nothing."""
+
+
+def near_objects(labelled: LabelledClip) -> LabelledClip:
+    """Those of which some camera shows much on a frame that has many of their points."""
+    areas_px = {name: LEAST_IMAGE_SHARE * camera.width_px * camera.height_px for name, camera in labelled.clip.cameras.items()}
+
+    def is_near(masks: ObjectMasks) -> bool:
+        shown = any(int(mask.sum()) >= areas_px[name] for name, mask in masks.camera_masks.items())
+        return shown and int(masks.lidar_mask.sum()) >= LEAST_POINTS
+
+    kept = tuple(masklet for masklet in labelled.masklets if any(is_near(masks) for masks in masklet.masks.values()))
+    return replace(labelled, masklets=kept)
 
 
 def train_from_scratch(
@@ -46,12 +64,13 @@ def train_from_scratch(
     stopped: Callable[[], bool] = lambda: False,
     processes: int = 1,
 ) -> TrainingResult:
-    """Simulate, begin with weights by the plan's seed, train; the same call goes on where it was interrupted.
+    """Simulate, begin with weights by the plan's seed, train on near objects; the same call goes on where it was interrupted.
 
     Args:
         on_clip: told (done, all) after each drive to learn from is simulated.
         folder, progress, stopped, processes: as in `trainer.train`, which says what is raised.
     """
-    training, judged = list(synthetic_clips(drives, on_clip)), list(synthetic_clips(held_out))
+    training = [near_objects(clip) for clip in synthetic_clips(drives, on_clip)]
+    judged = [near_objects(clip) for clip in synthetic_clips(held_out)]
     network = new_network(configuration, plan.seed)
     return train(plan, training, judged, network, folder, progress, stopped=stopped, processes=processes)

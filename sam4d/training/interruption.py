@@ -32,4 +32,4 @@ def asked_to_stop(also: Callable[[], bool] = lambda: False) -> Iterator[Callable
         yield lambda: heard.is_set() or also()
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)  # None where it was not Python's

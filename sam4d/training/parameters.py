@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -87,12 +87,6 @@ def put_moments(optimiser: torch.optim.Optimizer, learnt: Mapping[str, nn.Parame
         kind, _, name = key.partition("/")
         parameter = learnt[name]
         optimiser.state[parameter][kind] = value.clone() if kind == "step" else value.to(parameter.device, copy=True)
-
-
-def frozen_parts(network: nn.Module, plan: TrainingPlan) -> Iterator[tuple[str, Tensor]]:
-    """What training does not change, by name."""
-    chosen = changing(network, plan)
-    yield from ((name, tensor) for name, tensor in network.state_dict().items() if name not in chosen)
 
 
 def _is_statistic(name: str) -> bool:

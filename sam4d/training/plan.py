@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Literal, TypeAlias, get_args
 
 from sam4d.predictor import DeviceName
@@ -17,6 +17,8 @@ Statistics: TypeAlias = Literal["fixed", "learnt"]
 FRAMES_MOST = 8
 OBJECTS_MOST = 6
 CLICKS_MOST = 7
+
+CPU_FRAMES, CPU_OBJECTS, CPU_CLICKS, CPU_WINDOWS = 3, 3, 2, 4
 
 WITHOUT_EFFECT = ("device", "checkpointed")
 """Fields that change nothing but time and memory; a run may go on with others."""
@@ -82,6 +84,16 @@ class TrainingPlan:
         self._check("average_decay", "a number from 0 to below 1", lambda value: _is_number(value) and 0 <= value < 1)
         for name in ("checkpointed", "augmented"):
             self._check(name, "true or false", lambda value: isinstance(value, bool))
+
+    def on_a_cpu(self) -> TrainingPlan:
+        """The same with windows of at most `CPU_FRAMES` frames, `CPU_OBJECTS` objects and `CPU_CLICKS` clicks, which a CPU can bear."""
+        return replace(
+            self,
+            frames=min(self.frames, CPU_FRAMES),
+            objects=min(self.objects, CPU_OBJECTS),
+            clicks=min(self.clicks, CPU_CLICKS),
+            held_out_windows=min(self.held_out_windows, CPU_WINDOWS),
+        )
 
     def rate_share(self, step: int) -> float:
         """The share of the highest learning rate that step `step`, from 0 on, learns with."""

@@ -60,6 +60,7 @@ def train(
     """Train, or go on where a training in this folder was interrupted or killed.
 
     Args:
+        training, held_out: the same in every call with this folder, which cannot know it.
         network: is not changed. Its weights are what every call with this folder begins with.
         folder: of this training alone; gets its states, `curve.jsonl`, a file of events for TensorBoard, and in the end the checkpoint.
         stopped: asked between samples; where it says so, as after Ctrl-C or SIGTERM, the state is written and the training ends as

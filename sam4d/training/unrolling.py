@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -198,7 +200,8 @@ class _Unrolling:
     def _conditioned(self, place: _Place, looked_at: Recall, members: Sequence[_Followed]) -> ConditionedFeatures:
         frames = sorted({frame for frame, _ in (*looked_at.memories, *looked_at.pointers)})
         memories = {frame: FrameMemory.join([each.memory(frame) for each in members]) for frame in frames}
-        return self._network.condition(place.encoded, looked_at, memories)
+        with self._memory_gradients():
+            return self._network.condition(place.encoded, looked_at, memories)
 
     def _remember(self, place: _Place, answers: Sequence[tuple[_Followed, Decoded, bool]]) -> None:
         """Given masks are remembered finer than answers, so apart from these."""
@@ -208,10 +211,13 @@ class _Unrolling:
             some = [each for each in answers if (each[1].camera_given_logits is not None) == given]
             if not some:
                 continue
-            with torch.set_grad_enabled(self._through_memory and torch.is_grad_enabled()):
+            with self._memory_gradients():
                 memory = self._network.remember(place.encoded, Decoded.join([answer for _, answer, _ in some]))
             for row, (known, _, prompted) in enumerate(some):
                 (known.prompted if prompted else known.tracked)[place.index] = memory.of_object(row)
+
+    def _memory_gradients(self) -> AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._through_memory else torch.no_grad()
 
 
 def _as_mask(logits: Tensor) -> BoolArray:

@@ -36,6 +36,12 @@ def test_a_field_out_of_its_range_is_named(field: str, value: object) -> None:
         TrainingPlan(**{field: value})  # type: ignore[arg-type]
 
 
+def test_a_cpu_gets_less_of_everything_and_never_more() -> None:
+    assert TrainingPlan().on_a_cpu() == TrainingPlan(frames=3, objects=3, clicks=2, held_out_windows=4)
+    small = TrainingPlan(frames=2, objects=1, clicks=0, held_out_windows=0)
+    assert small.on_a_cpu() == small
+
+
 def test_rates_rise_and_fall() -> None:
     plan = TrainingPlan(steps=100, warm_up_steps=10)
     shares = [plan.rate_share(step) for step in range(100)]

@@ -15,6 +15,7 @@ import torch
 from sam4d.checkpoint import digest_of, read_checkpoint
 from sam4d.network.predictor import NetworkPredictor
 from sam4d.structures import InputError
+from sam4d.training.failures import TrainingFailed
 from sam4d.training.learning_curve import CurvePoint
 from sam4d.training.plan import TrainingPlan
 from sam4d.training.run_state import states_in
@@ -80,7 +81,9 @@ def test_checkpointing_and_half_precision_change_little(tmp_path: Path) -> None:
     plan = replace(SMALL_PLAN, steps=2, clicks=0, learning_rate=1e-4, encoder_learning_rate=1e-4)
     usual = trained(tmp_path / "usual", plan)
     same_losses(trained(tmp_path / "checkpointed", replace(plan, checkpointed=True)), usual, rel=0.01)
-    same_losses(trained(tmp_path / "half", replace(plan, precision="bfloat16")), usual, rel=0.1)
+    half = trained(tmp_path / "half", replace(plan, precision="bfloat16"))
+    for one, other in zip(half.curve[1:], usual.curve[1:], strict=True):
+        assert one.losses["total"] == pytest.approx(other.losses["total"], rel=0.2)
 
 
 def test_an_interrupted_training_goes_on(tmp_path: Path) -> None:
@@ -109,6 +112,8 @@ def test_a_killed_training_goes_on_to_the_same_curve(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     plan = replace(SMALL_PLAN, steps=2, accumulation=2)
+    stopped = trained(tmp_path / "together", plan, until=-1, processes=2)
+    assert (stopped.ending, [point.step for point in stopped.curve]) == ("interrupted", [0])
     alone, together = trained(tmp_path / "alone", plan), trained(tmp_path / "together", plan, processes=2)
     same_losses(together, alone)
     assert alone.checkpoint is not None
@@ -116,6 +121,13 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     tensors = read_checkpoint(alone.checkpoint).tensors
     for name, tensor in read_checkpoint(together.checkpoint).tensors.items():
         torch.testing.assert_close(tensor, tensors[name], rtol=1e-3, atol=1e-3, msg=name)
+
+
+@pytest.mark.slow
+def test_what_fails_in_one_process_is_said_by_all(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("not a folder")
+    with pytest.raises(TrainingFailed, match=r"run.* cannot be written"):
+        trained(tmp_path / "run", replace(SMALL_PLAN, accumulation=2), processes=2)
 
 
 def test_samples_of_a_step_are_shared_evenly(tmp_path: Path) -> None:
