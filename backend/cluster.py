@@ -29,8 +29,10 @@ from sam4d.structures import InputError
 LOCAL = "local"
 REMOTE = "ray://"
 TRIES = 3
-"""Of one task whose worker is lost each time; and of a worker that is lost before it begins."""
+"""Of one task whose worker is lost each time; of a worker that is lost before it begins; and of a connection to a Ray that runs."""
 OBJECT_STORE_BYTES = 256 * MEGABYTE
+NOT_STARTED = "Initialization failure from server"
+"""What Ray says where it is reached, and the process that it starts for a connection did not come up."""
 PATIENCE_S = 600.0
 """Without any worker; a cluster may have to start machines first."""
 
@@ -214,7 +216,7 @@ def connected_cluster(
                 _start_ray(ray, folder, workers)
             else:
                 stack.callback(ray.shutdown)
-                ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+                connect(ray, address)
             # Ray would end the process at SIGTERM without a word.
             signal.signal(signal.SIGTERM, terminated)
             there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -229,6 +231,21 @@ def connected_cluster(
             yield Cluster(ray, count, resources, (settings, project, masks_per_task, build))
         except ConnectionError as error:
             raise InputError(f"cluster {address}", "to stay connected", one_line(str(error), 300)) from None
+
+
+def connect(ray: Any, address: str) -> None:
+    """To a Ray that runs, again where its process for this connection broke off while it started.
+
+    Ray forks that process while threads of its own are within gRPC, which now and then costs the child its life.
+    """
+    for tries_left in reversed(range(TRIES)):
+        try:
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            return
+        except ConnectionError as error:
+            if not tries_left or NOT_STARTED not in str(error):
+                raise
+            ray.shutdown()
 
 
 def _start_ray(ray: Any, folder: str, workers: int | None) -> None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import shutil
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +25,7 @@ from converters.exports.whole_output import file_bytes, readable_errors
 from converters.packed_masks import MaskStore
 from converters.sequences import read_masklets
 from converters.sequences.labels import MASKS_FILE
+from sam4d.data_engine.kept_work import Arrays
 from sam4d.structures import Clip, InputError, Masklet
 
 _CLAIMS = "output.json"
@@ -48,6 +52,20 @@ class WorkFolder:
                 return read_masklets(place, clip, self._masks)
         write_labels(clip, make(), place, overwrite=True)
         return read_masklets(place, clip, self._masks)
+
+    def arrays(self, step: str, make: Callable[[], Arrays]) -> Arrays:
+        """Raises InputError where nothing can be written."""
+        file = self.folder / f"{step}.npz"
+        # As above; a file's own checksums tell.
+        with contextlib.suppress(OSError, EOFError, ValueError, zipfile.BadZipFile):
+            kept = io.BytesIO(file.read_bytes())
+            with np.load(kept, allow_pickle=False) as arrays:
+                return dict(arrays)
+        made, packed = make(), io.BytesIO()
+        np.savez_compressed(packed, allow_pickle=False, **dict[str, Any](made))
+        with readable_errors(self.folder):
+            write_whole(file, packed.getvalue())
+        return made
 
     def keep_scene(self, data: bytes) -> None:
         """Raises InputError where nothing can be written."""

@@ -10,6 +10,7 @@ from converters.label_config import LabelConfig
 from converters.regions import Region, masklet_to_regions
 from converters.task_score import task_score
 from converters.tasks import TaskWindow
+from sam4d.geometric.predictor import parameters_of
 from sam4d.predictor import Predictor
 from sam4d.proposals import propose_masklets
 from sam4d.structures import Clip, Masklet
@@ -77,7 +78,8 @@ def propose_regions(
         clip: the window's frames only.
         progress: called with (steps done, steps in all).
     """
-    return best_regions(propose_masklets(predictor.open(clip), config.labels, progress), window, clip, predictor.version, most_masks)
+    found = propose_masklets(predictor.open(clip), config.labels, progress, parameters=parameters_of(predictor))
+    return best_regions(found, window, clip, predictor.version, most_masks)
 
 
 def best_regions(found: Sequence[Masklet], window: TaskWindow, clip: Clip, version: str, most_masks: int) -> ProposedRegions:

@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from sam4d.cuboids import fit_cuboids_together
 from sam4d.geometric.clusters import Cluster, find_clusters
 from sam4d.geometric.ego_motion import estimate_ego_motion
+from sam4d.geometric.parameters import DEFAULT_PARAMETERS, GeometricParameters
 from sam4d.geometric.scene import FrameScene, prepare_frame
 from sam4d.geometry import SE3, BoolArray, Float64Array
 from sam4d.object_kinds import Kind, choose_label, kind_of_size, label_of_kind
@@ -61,12 +62,18 @@ class _Chain:
 
 
 def propose_objects(
-    clip: Clip, most: int = MOST_PROPOSALS, on_frame: Callable[[int], None] | None = None, unwanted: Collection[Kind] = ()
+    clip: Clip,
+    most: int = MOST_PROPOSALS,
+    on_frame: Callable[[int], None] | None = None,
+    unwanted: Collection[Kind] = (),
+    parameters: GeometricParameters = DEFAULT_PARAMETERS,
 ) -> list[Proposal]:
     """The `most` best objects of a clip that are of no unwanted kind, best first, numbered from 1. The clip's frames are prepared one
     after the other.
 
-    `on_frame` is called with each frame's index when it is done.
+    Args:
+        on_frame: called with each frame's index when it is done.
+        parameters: say what is ground.
     """
     chains: list[_Chain] = []
     finished: list[_Chain] = []
@@ -74,7 +81,7 @@ def propose_objects(
     before: FrameScene | None = None
     motion: SE3 | None = None
     for frame_index in range(len(clip)):
-        scene = prepare_frame(clip, frame_index)
+        scene = prepare_frame(clip, frame_index, parameters)
         point_counts.append(len(scene))
         if before is not None:
             motion = _ego_motion(clip, scene, before, motion)
@@ -87,7 +94,11 @@ def propose_objects(
 
 
 def propose_masklets(
-    session: Session, labels: Sequence[str], progress: Callable[[int, int], None] | None = None, most: int = MOST_PROPOSALS
+    session: Session,
+    labels: Sequence[str],
+    progress: Callable[[int, int], None] | None = None,
+    most: int = MOST_PROPOSALS,
+    parameters: GeometricParameters = DEFAULT_PARAMETERS,
 ) -> list[Masklet]:
     """Pre-annotation: the session is asked for every proposal and follows it both ways; cuboids are fitted.
 
@@ -97,6 +108,7 @@ def propose_masklets(
         session: any engine's; keeps the proposals as objects beside those it has.
         labels: the project's own, one of which every masklet gets (`choose_label`).
         progress: called with (steps done, steps in all).
+        parameters: say what is ground where objects are looked for.
 
     Returns:
         Masklets of the new objects, best first; frames that do not show an object are left out.
@@ -106,7 +118,7 @@ def propose_masklets(
     report = progress or (lambda done, total: None)
     # A project that has no word for signs does not want them, and its other labels would be wrong.
     unwanted: frozenset[Kind] = frozenset() if label_of_kind("pole", labels) is not None else frozenset({"pole"})
-    proposals = propose_objects(clip, most, lambda frame_index: report(frame_index + 1, steps), unwanted)
+    proposals = propose_objects(clip, most, lambda frame_index: report(frame_index + 1, steps), unwanted, parameters)
     first_id = max(session.object_ids, default=0) + 1
     proposals = [replace(proposal, object_id=first_id + k) for k, proposal in enumerate(proposals)]
     proposals = _confirmed(session, proposals)

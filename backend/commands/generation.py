@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from backend.commands.output import ProgressBars, complain, say
 from backend.commands.projects import read_label_map
@@ -28,6 +29,9 @@ from sam4d.structures import Clip, InputError, Masklet, VoxelScene
 
 SCENE_ENDINGS = (".s4ds", ".ply")
 
+MakeSource: TypeAlias = Callable[[WorkFolder], MaskletSource | None]
+"""With what was kept of it."""
+
 
 def run_generate(arguments: argparse.Namespace, settings: Settings) -> int:
     label_map = read_label_map(arguments.label_map)
@@ -44,7 +48,7 @@ def run_generate(arguments: argparse.Namespace, settings: Settings) -> int:
         if not arguments.per_frame:
             # Before masks are looked for, which may take hours.
             engine.check_poses(clip)
-        source, source_digest = _masklet_source(arguments, settings, clip, progress)
+        make_source, source_digest = _masklet_source(arguments, settings, clip, progress)
         wanted = [*labels, source_digest, *(["scene"] if scene_files else [])]
         made_of = digest_of(clip, engine.description, *wanted, progress=partial(progress, "reading the drive"))
         work = works.within(made_of[:16])
@@ -53,7 +57,7 @@ def run_generate(arguments: argparse.Namespace, settings: Settings) -> int:
         _require_place([*(output / name for name in nothing.files), *scene_files], work, overwrite=arguments.overwrite)
         try:
             keep = (lambda first_frame, scene: work.keep_scene(encode_scene(scene))) if scene_files else None
-            found = engine.label(clip, labels, work, source, progress, keep_scene=keep)
+            found = engine.label(clip, labels, work, make_source(work), progress, keep_scene=keep)
             written = labels_as(arguments.format, clip, found, label_map)
             contents = {output / name: content for name, content in written.files.items()}
             if scene_files:
@@ -105,14 +109,15 @@ def _require_one_scene(engine: DataEngine, clip: Clip) -> None:
         raise InputError("--scene", f"a drive of at most {engine.frames_per_part} frames, which has one scene", f"{len(clip)} frames")
 
 
-def _masklet_source(arguments: argparse.Namespace, settings: Settings, clip: Clip, progress: Progress) -> tuple[MaskletSource | None, str]:
-    """The image masklets to start from, None for those of the engine; and a digest that tells them from others."""
+def _masklet_source(arguments: argparse.Namespace, settings: Settings, clip: Clip, progress: Progress) -> tuple[MakeSource, str]:
+    """What makes the image masklets to start from, none for those of the engine; and a digest that tells them from others."""
     if arguments.vfm is not None:
         from sam4d.data_engine.sam2_masklets import segment_images
         from sam4d.data_engine.sam2_video import Sam2Video
 
         network = Sam2Video.load(arguments.vfm, settings.device)
-        return segment_images(clip, network, progress=partial(progress, "looking for masks")), _digest_of_folder(arguments.vfm)
+        looking = partial(progress, "looking for masks")
+        return lambda work: segment_images(clip, network, progress=looking, kept=work), _digest_of_folder(arguments.vfm)
     if arguments.masks:
         given = [masklet for path in arguments.masks for masklet in _read_masks(path, clip)]
         where, option = " ".join(map(str, arguments.masks)), "--masks"
@@ -120,12 +125,13 @@ def _masklet_source(arguments: argparse.Namespace, settings: Settings, clip: Cli
         given = list(read_labels(arguments.sequence, clip))
         where, option = arguments.sequence, "--with-masks"
     else:
-        return None, ""
+        return lambda work: None, ""
     if not any(mask.any() for masklet in given for masks in masklet.masks.values() for mask in masks.camera_masks.values()):
         raise InputError(where, f"labels with masks in its images ({option})", "none")
     # Numbers of several files may be the same, and 0 means no track.
     numbered = [replace(masklet, object_id=number) for number, masklet in enumerate(given, start=1)]
-    return KnownMasklets(clip, numbered), digest_of_masklets(numbered, clip)
+    source = KnownMasklets(clip, numbered)
+    return lambda work: source, digest_of_masklets(numbered, clip)
 
 
 def _digest_of_folder(folder: Path) -> str:

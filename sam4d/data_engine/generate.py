@@ -17,6 +17,7 @@ from sam4d.data_engine.reconstruction import reconstruct
 from sam4d.data_engine.scene import voxel_scene
 from sam4d.data_engine.tracks_in_images import follow_in_images
 from sam4d.data_engine.transfer import masklets_of
+from sam4d.geometric.predictor import parameters_of
 from sam4d.geometry import BoolArray
 from sam4d.predictor import Predictor
 from sam4d.proposals import propose_masklets
@@ -79,11 +80,8 @@ def find_masklets(
 ) -> Sequence[Masklet]:
     """What the engine finds in the sweeps; in the images as well where no source says what they show."""
     searched = clip if source is None else _without_cameras(clip)
-    return kept.masklets(
-        "objects",
-        searched,
-        lambda: propose_masklets(predictor.open(searched), labels, partial(report, "looking for objects"), MOST_OBJECTS),
-    )
+    looking, parameters = partial(report, "looking for objects"), parameters_of(predictor)
+    return kept.masklets("objects", searched, lambda: propose_masklets(predictor.open(searched), labels, looking, MOST_OBJECTS, parameters))
 
 
 def label_in_sweeps(fused: FusedObject, named: Mapping[int, str], labels: Sequence[str]) -> str:

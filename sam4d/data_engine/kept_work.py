@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from numpy.typing import NDArray
 
 from sam4d.structures import Clip, Masklet
+
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+"""By name, of numbers."""
 
 
 class KeptWork(Protocol):
@@ -20,9 +25,16 @@ class KeptWork(Protocol):
         """
         ...
 
+    def arrays(self, step: str, make: Callable[[], Arrays]) -> Arrays:
+        """The same of a step whose result is arrays."""
+        ...
+
 
 class NothingKept:
     """Every step is done anew."""
 
     def masklets(self, step: str, clip: Clip, make: Callable[[], Sequence[Masklet]]) -> Sequence[Masklet]:
+        return make()
+
+    def arrays(self, step: str, make: Callable[[], Arrays]) -> Arrays:
         return make()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,9 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from sam4d.data_engine.kept_work import Arrays, KeptWork, NothingKept
 from sam4d.data_engine.sam2_video import Sam2Video
 from sam4d.data_engine.track_images import TrackImages
-from sam4d.structures import Camera, Clip
+from sam4d.structures import Camera, Clip, UInt8Array
+
+TRACKS, SEEN_TRACKS, SEEN, USED = "tracks", "seen_tracks", "seen", "used"
 
 
 @dataclass(frozen=True)
@@ -40,36 +44,70 @@ class Sam2Settings:
 
 
 def segment_images(
-    clip: Clip, network: Sam2Video, settings: Sam2Settings | None = None, progress: Callable[[int, int], None] | None = None
+    clip: Clip,
+    network: Sam2Video,
+    settings: Sam2Settings | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    kept: KeptWork | None = None,
 ) -> TrackImages:
     """The masklets of all images of a clip, one camera after the other. Each camera numbers its tracks from 1 on; no number comes twice.
 
     Memory does not grow with the drive: the network remembers a window of images, the masks lie on disk.
+
+    Args:
+        kept: what earlier runs did with the same clip, network and settings; a window is a step.
     """
-    settings = settings or Sam2Settings()
+    settings, kept = settings or Sam2Settings(), kept or NothingKept()
     source = TrackImages(clip)
     total, done = sum(len(frame.load_images) for frame in clip.frames), 0
-    for name, camera in clip.cameras.items():
+    for camera_index, (name, camera) in enumerate(clip.cameras.items()):
         frames = [index for index, frame in enumerate(clip.frames) if name in frame.load_images]
         seen: Mapping[int, Tensor] = {}
         used = 0
         for first in range(0, len(frames), settings.window_images):
-            prepared = network.prepared(clip.frames[frames[first]].load_images[name]())
-            objects, used = _objects_of(prepared, seen, used, camera, network, settings)
-            source.keep(frames[first], name, _painted(objects, camera))
-            if objects:
-                followed = network.follow(prepared, objects)
-                # The last of these is the first of the next window, which keeps it.
-                for position, frame_index in enumerate(frames[first + 1 : first + settings.window_images + 1], start=1):
-                    seen = followed.in_next(network.prepared(clip.frames[frame_index].load_images[name]()))
-                    if position < settings.window_images:
-                        source.keep(frame_index, name, _painted(seen, camera))
-            else:
-                seen = {}
+            # The last of these is the first of the next window, which keeps it.
+            images = [clip.frames[index].load_images[name] for index in frames[first : first + settings.window_images + 1]]
+            make = partial(_window, images, seen, used, camera, network, settings)
+            window = kept.arrays(f"images-{camera_index}-{first:06d}", make)
+            for frame_index, tracks in zip(frames[first:], window[TRACKS], strict=False):
+                source.keep(frame_index, name, tracks)
+            logits = torch.from_numpy(window[SEEN]).to(network.device)
+            seen, used = dict(zip(window[SEEN_TRACKS].tolist(), logits, strict=True)), int(window[USED])
             done += min(settings.window_images, len(frames) - first)
             if progress is not None:
                 progress(done, total)
     return source
+
+
+def _window(
+    images: Sequence[Callable[[], UInt8Array]],
+    seen: Mapping[int, Tensor],
+    used: int,
+    camera: Camera,
+    network: Sam2Video,
+    settings: Sam2Settings,
+) -> Arrays:
+    """A window of images: the tracks of each, int32 (W, height, width), and for the next window, which its last image begins, the tracks in
+    sight there, int64 (K,), how they look, float32 (K, h, w), and the last number that was used.
+
+    Args:
+        images: of the window, and the first of the next one where there is one.
+        seen: the tracks in sight from before. used: the last number so far.
+    """
+    prepared = network.prepared(images[0]())
+    objects, used = _objects_of(prepared, seen, used, camera, network, settings)
+    painted, shown = [_painted(objects, camera)], {}
+    followed = network.follow(prepared, objects) if objects else None
+    for load in images[1:]:
+        shown = followed.in_next(network.prepared(load())) if followed is not None else {}
+        painted.append(_painted(shown, camera))
+    logits = torch.stack([*shown.values()]).float().cpu().numpy() if shown else np.zeros((0, 1, 1), dtype=np.float32)
+    return {
+        TRACKS: np.stack(painted[: settings.window_images]),
+        SEEN_TRACKS: np.array([*shown], dtype=np.int64),
+        SEEN: logits,
+        USED: np.array(used),
+    }
 
 
 def _objects_of(

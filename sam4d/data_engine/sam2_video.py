@@ -54,7 +54,7 @@ class Sam2Video:
     def __init__(self, model: Any, device: torch.device) -> None:
         """model: a `transformers.Sam2VideoModel`, in which types end."""
         self._model = model.to(device).eval()
-        self._device = device
+        self.device = device
         self.image_size_px: int = model.config.image_size
 
     @classmethod
@@ -95,7 +95,7 @@ class Sam2Video:
 
     def prepared(self, image: UInt8Array) -> Tensor:
         """An image, uint8 (H, W, 3), RGB, as the network takes it: float32 (1, 3, size, size)."""
-        values = torch.from_numpy(np.array(image)).to(self._device).permute(2, 0, 1)[None].float() / 255
+        values = torch.from_numpy(np.array(image)).to(self.device).permute(2, 0, 1)[None].float() / 255
         size = (self.image_size_px, self.image_size_px)
         values = functional.interpolate(values, size=size, mode="bilinear", align_corners=False, antialias=True)
         return (values - values.new_tensor(MEAN)[:, None, None]) / values.new_tensor(DEVIATION)[:, None, None]
@@ -112,8 +112,8 @@ class Sam2Video:
         found = []
         embeddings = self._model.get_image_embeddings(prepared)
         positions = self._model.get_image_wide_positional_embeddings()
-        for some in torch.split(points.to(self._device), points_at_once):
-            labels = torch.ones((1, len(some), 1), dtype=torch.int32, device=self._device)
+        for some in torch.split(points.to(self.device), points_at_once):
+            labels = torch.ones((1, len(some), 1), dtype=torch.int32, device=self.device)
             sparse, dense = self._model.get_prompt_embeddings(input_points=some[None, :, None, :], input_labels=labels)
             logits, scores, _, there = self._model.mask_decoder(
                 image_embeddings=embeddings[-1],
@@ -138,7 +138,7 @@ class Sam2Video:
 
     def follow(self, prepared: Tensor, masks: Mapping[int, Tensor]) -> FollowedObjects:
         """Objects, {number: logits (h, w)}, at least one, to be found again in the images that follow."""
-        return FollowedObjects(self._model, self._device, self.image_size_px, prepared, masks)
+        return FollowedObjects(self._model, self.device, self.image_size_px, prepared, masks)
 
 
 class FollowedObjects:

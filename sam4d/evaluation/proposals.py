@@ -9,6 +9,7 @@ import numpy as np
 
 from sam4d.evaluation.clicks import Progress
 from sam4d.evaluation.truth import LabelledObject, Labels, labelled_objects, labelled_scenes
+from sam4d.geometric.predictor import parameters_of
 from sam4d.object_kinds import kind_of_label
 from sam4d.predictor import Predictor
 from sam4d.proposals import propose_masklets
@@ -55,7 +56,7 @@ def evaluate_proposals(
     known = sorted({labelled.label for cuboids in labels if cuboids is not None for labelled in cuboids})
     if not known:
         return (), ()
-    masklets = propose_masklets(predictor.open(clip), known, on_step, most)
+    masklets = propose_masklets(predictor.open(clip), known, on_step, most, parameters_of(predictor))
     results: list[ProposalResult] = []
     counts: list[ProposalsOnFrame] = []
     for scene in labelled_scenes(clip, labels):

@@ -16,6 +16,7 @@ from sam4d.geometric.scene import FrameScene
 from sam4d.geometric.segmentation import segment_points
 from sam4d.geometric.stored_scene import keep_scene, stored_scene
 from sam4d.geometry import SE3, BoolArray
+from sam4d.predictor import Predictor
 from sam4d.session import TrackingSession, empty_masks
 from sam4d.structures import LIDAR, Clip, MaskPrompt, ObjectMasks, Prompt
 
@@ -56,6 +57,11 @@ class GeometricPredictor:
     def prewarm(self, clip: Clip, frame_index: int) -> Kept | None:
         """See `predictor.PrewarmingPredictor.prewarm`."""
         return keep_scene(clip, frame_index, self._store, self._parameters) if self._store is not None else None
+
+
+def parameters_of(predictor: Predictor) -> GeometricParameters:
+    """What another look at a sweep beside this engine's own goes by: the geometric engine's parameters, else the usual ones."""
+    return predictor.parameters if isinstance(predictor, GeometricPredictor) else DEFAULT_PARAMETERS
 
 
 class GeometricEngine:

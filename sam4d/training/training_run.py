@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,7 +104,7 @@ class TrainingRun:
         with contextlib.ExitStack() as stack:
             log = None
             if self._group.rank == 0:
-                log = stack.enter_context(CurveLog(self._folder, self._curve[:-1], time_s=time.time()))
+                log = stack.enter_context(CurveLog(self._folder, self._curve[:-1]))
             stack.enter_context(within_memory(self._device))
             while True:
                 if not self._judged(stopped):

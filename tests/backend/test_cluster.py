@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.cluster import LOCAL, OBJECT_STORE_BYTES, connected_cluster
+from backend.cluster import LOCAL, NOT_STARTED, OBJECT_STORE_BYTES, TRIES, connect, connected_cluster
 from backend.embedded import free_port, running_child
 from backend.label_studio import Project, Task
 from backend.media import MediaReader
@@ -179,6 +179,39 @@ def test_workers_that_have_no_engine(small_drive: SyntheticDrive, data_root: Pat
     import ray
 
     assert not ray.is_initialized()
+
+
+@dataclass
+class FailingRay:
+    """Refuses so many connections with a message; only then, and once it was shut down, it can be reached."""
+
+    failures: int
+    message: str
+    is_open: bool = False
+    asked: int = 0
+
+    def init(self, address: str, **options: object) -> None:
+        assert not self.is_open, "Ray refuses to be initialised twice"
+        self.is_open, self.asked = True, self.asked + 1
+        if self.asked <= self.failures:
+            raise ConnectionAbortedError(self.message)
+
+    def shutdown(self) -> None:
+        self.is_open = False
+
+
+def test_a_process_for_the_connection_that_broke_off_is_asked_for_again() -> None:
+    ray = FailingRay(TRIES - 1, f"{NOT_STARTED}: Starting Ray client server failed.")
+    connect(ray, "ray://127.0.0.1:10001")
+    assert (ray.is_open, ray.asked) == (True, TRIES)
+
+
+@pytest.mark.parametrize(("message", "asked"), [(f"{NOT_STARTED}: Starting Ray client server failed.", TRIES), ("no such host", 1)])
+def test_what_stays_away_is_not_asked_for_ever(message: str, asked: int) -> None:
+    ray = FailingRay(100, message)
+    with pytest.raises(ConnectionAbortedError, match=message):
+        connect(ray, "ray://127.0.0.1:10001")
+    assert ray.asked == asked
 
 
 @pytest.mark.parametrize("wrong", ["http://127.0.0.1:10001", "auto", ""])

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from backend.cli import main
+from backend.commands import generation
 from converters.exports import LabelFormat, labels_as, read_waymo_4dseg_label_files, write_sequence, write_whole_files
 from converters.sequences import open_sequence
+from sam4d.data_engine.sam2_video import ProposedMasks, Sam2Video
 from sam4d.geometry import BoolArray
 from sam4d.simulation import SyntheticDrive
 from sam4d.structures import Masklet
+from tests.backend.interruption import Interrupted, files_of
 from tests.sam4d.data_engine.tiny_sam2 import write_tiny_sam2
 
 
@@ -58,6 +62,35 @@ def test_a_drive_is_labelled_from_masks_of_sam_2(recording: Path, tmp_path: Path
     captured = capsys.readouterr()
     assert "4 frames" in captured.out
     assert captured.err == ""
+
+
+def test_images_that_sam_2_went_through_are_not_looked_at_again(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tiny_sam2(tmp_path / "weights")
+
+    def command(output: str) -> list[str]:
+        return ["generate", str(recording), str(tmp_path / output), "--vfm", str(tmp_path / "weights"), "--device", "cpu"]
+
+    looked: list[int] = []
+    propose = Sam2Video.propose
+
+    def noted(network: Sam2Video, *given: Any) -> ProposedMasks:
+        looked.append(1)
+        return propose(network, *given)
+
+    monkeypatch.setattr(Sam2Video, "propose", noted)
+    assert main(command("whole")) == 0
+    assert len(looked) == 2, "the four images of two cameras are a window each"
+    with monkeypatch.context() as patched:
+        patched.setattr(generation, "ProgressBars", lambda: Interrupted("looking for masks", 4))
+        assert main(command("pieces")) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    kept = next((tmp_path / ".pieces.work").glob("*/images-0-000000.npz"))
+    assert main(command("pieces")) == 0
+    assert len(looked) == 4, "one camera before, the other one after"
+    assert files_of(tmp_path / "pieces") == files_of(tmp_path / "whole")
+    assert not kept.exists()
 
 
 @pytest.mark.parametrize(

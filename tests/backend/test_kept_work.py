@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from backend.cli import main
@@ -22,6 +23,7 @@ from sam4d.geometry import SE3
 from sam4d.predictor import build_predictor
 from sam4d.simulation import SyntheticDrive
 from sam4d.structures import Clip, InputError, Masklet
+from tests.backend.interruption import Interrupted, files_of
 
 
 @pytest.fixture
@@ -30,31 +32,8 @@ def recording(tmp_path: Path, small_drive: SyntheticDrive) -> Path:
     return tmp_path / "drive"
 
 
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def work_of(output: Path) -> Path:
     return output.with_name(f".{output.name}.work")
-
-
-class Interrupted:
-    """Ctrl-C at the nth report of a step."""
-
-    def __init__(self, step: str, done: int) -> None:
-        self._where = (step, done)
-        self.steps: list[str] = []
-
-    def __enter__(self) -> Interrupted:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        self.steps.append(step)
-        if (step, done) == self._where:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.slow
@@ -156,6 +135,15 @@ def test_what_is_kept_is_read_back_and_made_anew_where_it_is_broken(small_drive:
     (tmp_path / "work/objects/labels/masks.json").write_bytes(b"")
     assert len(work.masklets("objects", small_drive.clip, lambda: small_drive.masklets)) == len(made)
     assert (tmp_path / "work/objects/labels/masks.json").stat().st_size > 0
+    arrays = {"numbers": np.arange(3), "none": np.zeros((0, 1))}
+    assert work.arrays("images", lambda: arrays) is arrays
+    kept = work.arrays("images", lambda: pytest.fail("made twice"))
+    assert {name: array.tolist() for name, array in kept.items()} == {"numbers": [0, 1, 2], "none": []}
+    whole = (tmp_path / "work/images.npz").read_bytes()
+    for broken in (b"", whole[:40], whole[:-40], b"PK" + whole):
+        (tmp_path / "work/images.npz").write_bytes(broken)
+        assert work.arrays("images", lambda: arrays) is arrays
+        assert (tmp_path / "work/images.npz").read_bytes() == whole
     work.remove()
     assert not work.is_begun
 

@@ -10,6 +10,8 @@ import pytest
 
 from converters.sequences import open_sequence, read_cuboid_labels
 from sam4d import LIDAR, MaskPrompt, build_predictor
+from sam4d.geometric.parameters import GeometricParameters
+from sam4d.geometric.predictor import GeometricPredictor, parameters_of
 from sam4d.object_kinds import Kind, label_of_kind
 from sam4d.proposals import choose_label, propose_masklets, propose_objects
 from sam4d.simulation import SyntheticDrive
@@ -66,6 +68,17 @@ def test_proposals_of_a_synthetic_drive_are_its_road_users(small_drive: Syntheti
             found += max(overlaps, default=0) > 0.5 or elsewhere
     assert wanted >= 8
     assert found >= 0.7 * wanted
+
+
+def test_objects_are_looked_for_above_the_ground_that_was_learnt(small_drive: SyntheticDrive) -> None:
+    """What is taken for ground up to half a metre is missing from every object."""
+    high_ground = GeometricParameters(ground_clearance_m=0.5)
+    usual = propose_objects(small_drive.clip)[0]
+    learnt = propose_objects(small_drive.clip, parameters=parameters_of(GeometricPredictor(parameters=high_ground)))
+    others = [each for each in learnt if each.frame_index == usual.frame_index and (each.lidar_mask & usual.lidar_mask).any()]
+    assert others
+    assert all(each.lidar_mask.sum() < usual.lidar_mask.sum() for each in others)
+    assert propose_objects(small_drive.clip, parameters=parameters_of(GeometricPredictor()))[0].lidar_mask.sum() == usual.lidar_mask.sum()
 
 
 def test_proposals_are_bounded_and_the_best_come_first(small_drive: SyntheticDrive) -> None:

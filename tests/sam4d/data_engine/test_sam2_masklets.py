@@ -121,6 +121,7 @@ class TruthfulNetwork(Sam2Video):
 
     def __init__(self, drive: SyntheticDrive, camera: str) -> None:
         self.drive, self.camera = drive, camera
+        self.device = torch.device("cpu")
         self.images = [frame.load_images[camera]() for frame in drive.clip.frames]
         self.asked: list[int] = []
 
