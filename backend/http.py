@@ -38,10 +38,8 @@ RETRY_SECONDS = 10
 SETUP_BYTES = 1024 * 1024
 """The largest request at /setup, which waits for no place: a hundred times a configuration of six cameras."""
 
-EVENT_BYTES = 8 * 1024 * 1024
-"""Of an event that is looked at."""
-READ_EVENT_BYTES = 64 * 1024
-"""Of an event that is read whole."""
+EVENT_BYTES = 128 * 1024
+"""Of an event that is read whole; of a larger one, so much of its start and its end."""
 
 MOST_OF_JSON = {"[{": 1_000_000, '"': 8_000_000}
 """Of lists and objects, and of the ends of texts, in one request: Python takes 20 to 30 times their size for empty ones. Numbers take up to
@@ -154,11 +152,9 @@ class _Endpoints:
     async def webhook(self, request: Request) -> Response:
         """Label Studio tells of every change in the project, and that training is to start."""
         try:
-            start = _Start(EVENT_BYTES)
-            await self._receive(request, self._settings.limits.request_bytes, keep=start.keep)
-            # Training fetches annotations itself: of one so large it is only not noted that it is new.
-            content = start.content if start.is_all else b"{}"
-            answer = await anyio.to_thread.run_sync(self._take_in, content, limiter=self._small_work)
+            ends = _Ends(EVENT_BYTES)
+            await self._receive(request, self._settings.limits.request_bytes, keep=ends.keep)
+            answer = await anyio.to_thread.run_sync(self._take_in, ends, limiter=self._small_work)
         except Exception as error:
             return self._error_response(error, "webhook")
         return JSONResponse(answer, status_code=201)
@@ -177,9 +173,9 @@ class _Endpoints:
             return self._error_response(error, "job_status")
         return JSONResponse(answer)
 
-    def _take_in(self, body: bytes) -> dict[str, Any]:
-        # What people annotated comes with it: large, and nothing of it is needed here.
-        content = _json_object(body) if len(body) <= READ_EVENT_BYTES else outline_of(body)
+    def _take_in(self, body: _Ends) -> dict[str, Any]:
+        # What people annotated comes with it: large, and training fetches it itself.
+        content = _json_object(body.content) if body.is_whole else outline_of(body.content)
         event, project_id = event_of(content)
         model = Sam4DBackend(project_id=None if project_id is None else str(project_id), service=self._service)
         return model.fit(event, content)
@@ -258,28 +254,23 @@ class _Endpoints:
         return JSONResponse({"error": answer.message, "id": answer.error_id}, status_code=answer.status, headers=headers)
 
 
-class _Start:
-    """The start of a request's body."""
+class _Ends:
+    """A request's body, where it is small; of a large one its start and its end."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._chunks: list[bytes] = []
-        self._size = 0
+        self._start = self._end = b""
+        self.is_whole = True
 
     def keep(self, chunk: bytes) -> None:
-        self._size += len(chunk)
-        if self.is_all:
-            self._chunks.append(chunk)
-        else:
-            self._chunks.clear()
-
-    @property
-    def is_all(self) -> bool:
-        return self._size <= self._most_bytes
+        room = self._most_bytes - len(self._start)
+        self._start += chunk[:room]
+        self._end = (self._end + chunk[room:])[-self._most_bytes :]
+        self.is_whole &= len(chunk) <= room
 
     @property
     def content(self) -> bytes:
-        return b"".join(self._chunks)
+        return self._start + self._end
 
 
 def _too_large(most_bytes: int) -> RequestError:
