@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from sam4d.structures import InputError
+from sam4d.whole_file import flush, write_whole
 
 EngineKind: TypeAlias = Literal["geometric", "sam4d"]
 
@@ -146,7 +146,7 @@ class VersionStore:
                 write(temporary / LEARNT_FILES[about.engine])
                 (temporary / ABOUT).write_text(json.dumps(asdict(about), indent=1), encoding="utf-8")
                 for path in (*temporary.iterdir(), temporary):
-                    _flush(path)
+                    flush(path)
                 return self._place(temporary, about)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -209,22 +209,13 @@ class VersionStore:
                         if not target.exists():
                             raise
                         raise FileExistsError(error.errno, error.strerror) from None
-                    _flush(self.folder)
+                    flush(self.folder)
                     return Version(target.name, target, about)
 
     def _write(self, standing: Standing) -> Standing:
         with self._writable():
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle, name = tempfile.mkstemp(dir=self.folder, prefix=".new-")
-            temporary = Path(name)
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump({"current": standing.current, "history": list(standing.history)}, file)
-                _flush(temporary)
-                temporary.replace(self.folder / POINTER)
-            finally:
-                temporary.unlink(missing_ok=True)
-            _flush(self.folder)
+            write_whole(self.folder / POINTER, json.dumps({"current": standing.current, "history": list(standing.history)}))
         return standing
 
     @contextlib.contextmanager
@@ -240,12 +231,3 @@ def _number(name: str) -> int:
     """Of a version's name; 0 where it is none."""
     digits = name[1:]
     return int(digits) if name.startswith("v") and digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
-
-
-def _flush(path: Path) -> None:
-    """What was written is there after a loss of power."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

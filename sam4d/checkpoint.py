@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 
 from sam4d.modeling.configuration import RELEASED, NetworkConfiguration
 from sam4d.structures import InputError
+from sam4d.whole_file import replacing
 
 SUFFIXES = (".pth", ".safetensors")
 LISTED_TENSORS = 5
@@ -25,9 +24,6 @@ DIGEST_CHARACTERS = 12
 
 CONFIGURATION = "configuration"
 """The entry of a safetensors file's metadata that holds the network's sizes as JSON."""
-
-PART = ".part"
-"""Ends the name of a file that is being written, in the folder of the one that it will be."""
 
 _CHUNK_BYTES = 1 << 20
 
@@ -111,15 +107,9 @@ def write_checkpoint(
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write any tensors, whole or not at all, and so that they survive the machine; see `write_checkpoint` for what is raised."""
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PART}")
     try:
-        try:
+        with replacing(path) as part:
             safetensors.torch.save_file(on_cpu, part, dict(metadata))
-            _flush(part)
-            part.replace(path)
-            _flush(path.parent)
-        finally:
-            part.unlink(missing_ok=True)
     except (OSError, safetensors.SafetensorError) as error:
         megabytes = sum(tensor.nbytes for tensor in on_cpu.values()) / 1e6
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -196,15 +186,6 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _unreadable(path: Path, error: Exception) -> str:
     """PyTorch's own messages advise to trust the file, and run over many lines."""
     return f"{path.stat().st_size} bytes that are cut off, damaged or of another kind ({type(error).__name__})"
-
-
-def _flush(path: Path) -> None:
-    """A file's content, or a folder's entries, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _sha256(path: Path) -> str:

@@ -11,11 +11,12 @@ from typing import Any
 import safetensors
 from torch import Tensor
 
-from sam4d.checkpoint import PART, write_safetensors
+from sam4d.checkpoint import write_safetensors
 from sam4d.structures import InputError
 from sam4d.training.failures import writing
 from sam4d.training.learning_curve import CurvePoint
 from sam4d.training.plan import TrainingPlan
+from sam4d.whole_file import PART
 
 FORMAT = "sam4d training state 1"
 STATES_KEPT = 2
