@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,12 @@ from converters.exports.sequence_folder import write_labels
 from sam4d.geometric.parameters import DEFAULT_PARAMETERS, GeometricParameters, write_parameters
 from sam4d.predictor import build_predictor
 from sam4d.simulation import simulate_drive
+from sam4d.training.failures import TrainingFailed
+from sam4d.training.learning_curve import CurvePoint
+from sam4d.training.plan import TrainingPlan
+from sam4d.training.run_state import Best
+from sam4d.training.trainer import TrainingResult
+from sam4d.training.training_run import Progress
 
 BAD = GeometricParameters(gap_m=0.08, gap_per_metre=0.002, vertical_scale=1.0)
 
@@ -136,3 +143,32 @@ def test_a_share_that_is_none(share: str, capsys: pytest.CaptureFixture[str]) ->
         main(["train", "PROJECT", "--held-out", share])
     assert caught.value.code == 2
     assert "expected a number from 0.01 to 0.9" in capsys.readouterr().err
+
+
+def test_a_small_network_from_scratch(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[TrainingPlan] = []
+
+    def teach(plan: TrainingPlan, folder: Path, progress: Progress, *, on_clip: Callable[[int, int], None]) -> TrainingResult:
+        asked.append(plan)
+        on_clip(1, 1)
+        curve = (CurvePoint(0, held_out=0.01), CurvePoint(plan.steps, {"total": 1.0}, held_out=0.5))
+        progress(curve[-1], plan.steps)
+        if plan.steps == 1:
+            return TrainingResult("interrupted", curve, None, None)
+        if plan.steps == 2:
+            raise TrainingFailed("no space")
+        return TrainingResult("finished", curve, Best(plan.steps, 0.5, 0), folder / "network.safetensors")
+
+    monkeypatch.setattr("sam4d.training.from_scratch.train_from_scratch", teach)
+    folder = tmp_path / "tiny"
+    assert main(["train", "--synthetic", str(folder), "--steps", "3", "--device", "cpu"]) == 0
+    assert (asked[0].steps, asked[0].device, asked[0].mode) == (3, "cpu", "everything")
+    assert capsys.readouterr().out.startswith(f"{folder / 'network.safetensors'}: sam4d-tiny after 3 steps, 0.500 on held-out drives")
+    assert main(["train", "--synthetic", str(folder), "--steps", "1"]) == 130
+    assert "the same command goes on with it" in capsys.readouterr().err
+    assert main(["train", "--synthetic", str(folder), "--steps", "2"]) == 2
+    assert capsys.readouterr().err.endswith("training: expected to come to its end, found no space\n")
+    (tmp_path / "file").touch()
+    assert main(["train", "--synthetic", str(tmp_path / "file" / "below")]) == 2
