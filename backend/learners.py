@@ -85,6 +85,7 @@ def train_network(lesson: Lesson) -> Path:
     """The network's: from the parent's weights on."""
     from sam4d.checkpoint import check_fits, read_checkpoint
     from sam4d.modeling.sam4d import Sam4D
+    from sam4d.network.predictor import device_named
     from sam4d.training.failures import TrainingFailed
     from sam4d.training.learning_curve import CurvePoint
     from sam4d.training.plan import TrainingPlan
@@ -100,6 +101,9 @@ def train_network(lesson: Lesson) -> Path:
     request = lesson.request
     usual = TrainingPlan()
     plan = replace(usual, mode=request.mode, steps=request.steps or usual.steps, save_every=SAVE_EVERY, device=lesson.settings.device)
+    if device_named(plan.device).type == "cpu":
+        # A window of the usual size takes a minute there.
+        plan = plan.on_a_cpu()
 
     def progress(point: CurvePoint, steps: int) -> None:
         loss = f", loss {point.losses['total']:.3f}" if point.losses else ""
