@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -345,6 +346,7 @@ class LabelStudioClient:
         with self._asking(f"the ML backend {url}"):
             before = list(self._sdk.ml.list(project=project.project_id))
             if any(backend.url == url for backend in before):
+                self._log_events_in(project, url, user, password)
                 return
             login: dict[str, Any] = {"auth_method": "NONE"}
             if user is not None:
@@ -362,6 +364,16 @@ class LabelStudioClient:
                 # Label Studio asks the first of several
                 if backend.title == title and backend.id is not None:
                     self._sdk.ml.delete(backend.id)
+            self._log_events_in(project, url, user, password)
+
+    def _log_events_in(self, project: Project, url: str, user: str | None, password: str | None) -> None:
+        """Label Studio tells a backend of annotations without the login that it has for it."""
+        if user is None:
+            return
+        login = b64encode(f"{user}:{password}".encode()).decode()
+        for webhook in self._sdk.webhooks.list(project=str(project.project_id)):
+            if webhook.url == f"{url.rstrip('/')}/webhook" and webhook.id is not None:
+                self._sdk.webhooks.update(webhook.id, headers={"Authorization": f"Basic {login}"})
 
     @contextlib.contextmanager
     def _asking(self, what: str) -> Iterator[None]:

@@ -190,6 +190,8 @@ def test_people_submit_and_the_next_prediction_is_the_better_versions(
         assert job.says.endswith("found 0")
 
         learning.submit()
+        # Label Studio tells of each, with the login that it was given.
+        learning.wait_until(lambda: learning.jobs.changes() == {learning.project.project_id: len(learning.drives)})
         learning.start_training()
         learning.wait_until(lambda: "searching" in "".join(learning.health().get("training", [])))
         assert learning.predict(first) == bad, "clicks and predictions are answered meanwhile"
