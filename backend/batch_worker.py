@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
-import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
 
 from backend.batch_queue import BatchQueue, QueuedTask, QueueError, batch_queue_of
 from backend.errors import MediaError, one_line
 from backend.label_studio import LabelStudioClient, LabelStudioError
-from backend.logs import configure_logging
 from backend.media import MediaReader
 from backend.proposing import propose_regions
 from backend.served_engine import ServedEngine
 from backend.settings import Settings
+from backend.worker_process import begin_worker
 from converters.label_config import parse_label_config
 from converters.tasks import parse_task_data
 from sam4d.predictor import Predictor
@@ -34,7 +30,6 @@ LOOK_SECONDS = 2.0
 """Until it is looked for new tasks while others wait for their next try."""
 AWAY_SECONDS = (5.0, 15.0, 60.0, 300.0)
 """Until Label Studio is asked again where it does not answer at all; the last one from then on. No task is to blame."""
-LOWEST_PRIORITY = 19
 
 
 class StoppedError(Exception):
@@ -139,19 +134,7 @@ class BatchWorker:
 
 def run_batch_worker(settings: Settings) -> None:
     """The process: until nothing waits, it is terminated, or the server that started it ends. At once where another one works."""
-    stopped = threading.Event()
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        stopped.set()
-
-    signal.signal(signal.SIGTERM, stop)
-    # A Ctrl-C in the terminal reaches the server too, which ends this process in order.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=stop_with_parent, args=(stopped,), daemon=True).start()
-    os.nice(LOWEST_PRIORITY)
-    configure_logging(settings.log_level, settings.log_format, settings.hidden_in_logs())
-    # or each task has a line for each of its requests, with their addresses
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    stopped = begin_worker(settings)
     url, api_key, queue = settings.label_studio_url, settings.label_studio_api_key, batch_queue_of(settings)
     assert url is not None
     assert api_key is not None
@@ -170,11 +153,3 @@ def run_batch_worker(settings: Settings) -> None:
     except InputError as error:
         logger.error("no task of the queue is worked on: %s", one_line(str(error)))
         raise SystemExit(1) from None
-
-
-def stop_with_parent(stopped: threading.Event) -> None:
-    """Ends a worker whose server was killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        stopped.set()

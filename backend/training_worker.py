@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import FrameType
 
-from backend.batch_worker import LOWEST_PRIORITY, stop_with_parent
 from backend.engine import engine_kind
 from backend.errors import one_line
 from backend.label_studio import LabelStudioClient
 from backend.learners import StoppedError, learner_of
-from backend.logs import configure_logging
 from backend.media import MediaReader
 from backend.settings import Settings
 from backend.training_jobs import TrainingJob, TrainingJobs, TrainingRequest, training_folder, training_jobs_of, why_no_training
 from backend.training_run import Outcome, Teaching, TrainingRun
+from backend.worker_process import begin_worker
 from sam4d.structures import InputError
 
 logger = logging.getLogger(__name__)
@@ -134,18 +130,7 @@ def teaching_of(settings: Settings) -> Teaching:
 
 def run_training_worker(settings: Settings) -> None:
     """The process: until nothing waits, it is terminated, or the server that started it ends. At once where another one trains."""
-    stopped = threading.Event()
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        stopped.set()
-
-    signal.signal(signal.SIGTERM, stop)
-    # A Ctrl-C in the terminal reaches the server too, which ends this process in order.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=stop_with_parent, args=(stopped,), daemon=True).start()
-    os.nice(LOWEST_PRIORITY)
-    configure_logging(settings.log_level, settings.log_format, settings.hidden_in_logs())
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    stopped = begin_worker(settings)
     try:
         jobs, run = training_jobs_of(settings), training_run_of(settings)
         assert jobs is not None
